@@ -1,0 +1,88 @@
+/* backend.h - the narrow waist between the core and a system.
+ *
+ * A backend takes operations, carries them out and puts records on the loop's ring. Its rules, each
+ * with a test: one final record per accepted operation; no user code runs inside; after the final
+ * record neither the operation nor its buffer is touched; results are in our error numbers;
+ * everything that the kernel reads by address lives in the operation, in the user's memory or in
+ * scratch that outlives the call; no queue of its own that can outgrow its limit.
+ *
+ * All members are called by the loop's thread but for wake.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_BACKEND_H
+#define FERRY_BACKEND_H
+
+#include "ferry.h"
+
+#include <stdbool.h>
+
+/* What a backend has to say about an operation. */
+struct ferry__record {
+    ferry_op *op;
+    int64_t result; /* bytes, a descriptor, 0, or a negative FERRY_E... */
+    uint32_t flags; /* RECORD_... */
+    uint32_t data;
+};
+
+enum {
+    RECORD_DRAINED = 1 << 0,     /* a receive took all that was there */
+    RECORD_INTERRUPTED = 1 << 1, /* nothing happened: to be tried again, unless asked to end */
+    RECORD_NOT_READY = 1 << 2    /* the same, and it has to wait for readiness first */
+};
+
+/* How a loop was asked to be opened, as far as backends care. */
+struct ferry__options {
+    uint32_t submission_entries, completion_entries;
+    const char *disable[2]; /* comma separated lists of features, NULL none */
+};
+
+/* Why a backend cannot be used here. */
+struct ferry__refused {
+    int error;          /* FERRY_E...; FERRY_EMFILE and FERRY_ENFILE end the search */
+    const char *reason; /* a sentence, static */
+};
+
+/* What a backend can do with a kind of operation. */
+enum ferry__support {
+    SUPPORT_NONE,
+    SUPPORT_NATIVE,  /* submit takes it */
+    SUPPORT_BLOCKING /* a worker has to do it: ferry__os_perform() */
+};
+
+struct ferry__backend {
+    const char *name;
+    /* Sets loop->system and loop->support. 0 or an error, *why says which and why. Makes all it
+     * needs. */
+    int (*open)(ferry_loop *loop, const struct ferry__options *options, struct ferry__refused *why);
+    /* Nothing is in flight. In a forked child (forked) only memory is freed. */
+    void (*close)(ferry_loop *loop, bool forked);
+    /* The thread that calls this will make all later calls. 0 or an error. */
+    int (*adopt)(ferry_loop *loop);
+    /* Takes one operation: true, or false if there is no room just now. */
+    bool (*submit)(ferry_loop *loop, ferry_op *op);
+    /* Takes the first `count` sends of a lane, to be sent in one call; the record names the first.
+     */
+    bool (*submit_gathered)(ferry_loop *loop, ferry_op *first, unsigned count);
+    /* Asks that an accepted operation end soon: a hint. False if there was no room to say so. */
+    bool (*cancel)(ferry_loop *loop, ferry_op *op);
+    /* Hands over what was taken, waits until the loop's clock says deadline (0: not at all,
+     * UINT64_MAX: for ever) or something has come, and puts down records. 0 or an error. */
+    int (*wait)(ferry_loop *loop, uint64_t deadline);
+    /* Makes a wait return. Any thread, signal handlers too; cannot fail; may coalesce. */
+    void (*wake)(ferry_loop *loop);
+    /* Refreshes loop->description. */
+    void (*describe)(ferry_loop *loop);
+    unsigned gather_max; /* most sends that submit_gathered takes, 0: none */
+};
+
+/* In order of preference; ends with NULL. Written by the build. */
+extern const struct ferry__backend *const ferry__backends[];
+
+/* Is feature `name` named in one of the lists (or "all")? */
+bool ferry__disabled(const struct ferry__options *options, const char *name);
+/* Is each name in the lists one of these features' (or "all")? */
+bool ferry__disabled_known(const struct ferry__options *options, const ferry_feature *features,
+                           size_t count);
+
+#endif

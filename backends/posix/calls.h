@@ -1,0 +1,50 @@
+/* calls.h - every system call that the library makes outside the rings, as a table that tests can
+ * replace: to make a call fail, or to see that it was made.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_POSIX_CALLS_H
+#define FERRY_POSIX_CALLS_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+
+struct ferry__calls {
+    int (*clock_gettime)(clockid_t, struct timespec *);
+    void *(*mmap)(void *, size_t, int, int, int, off_t);
+    int (*munmap)(void *, size_t);
+    int (*getrlimit)(int, struct rlimit *);
+    int (*sigaction)(int, const struct sigaction *, struct sigaction *);
+    int (*fstat)(int, struct stat *);
+    int (*getsockopt)(int, int, int, void *, socklen_t *);
+    int (*setsockopt)(int, int, int, const void *, socklen_t);
+    int (*ioctl)(int, unsigned long, int *);
+    ssize_t (*recv)(int, void *, size_t, int);
+    int (*shutdown)(int, int);
+    int (*socket)(int, int, int);
+    int (*socketpair)(int, int, int, int *);
+    int (*bind)(int, const struct sockaddr *, socklen_t);
+    int (*listen)(int, int);
+    int (*getsockname)(int, struct sockaddr *, socklen_t *);
+    int (*getpeername)(int, struct sockaddr *, socklen_t *);
+    int (*pipe)(int *, int);
+    int (*close)(int);
+    int (*ftruncate)(int, off_t);
+    ssize_t (*write)(int, const void *, size_t);
+    int (*eventfd)(unsigned, int);
+    int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+};
+
+extern struct ferry__calls ferry__calls;
+
+/* Our number for errno. */
+int ferry__errno(void);
+
+#endif

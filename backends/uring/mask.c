@@ -1,0 +1,77 @@
+/* mask.c - the seam of system calls, plain and masked.
+ *
+ * A feature that was turned off (ferry_config.disable) is also refused here, as a kernel without it
+ * would: its setup flag, enter flag, registration or submission entry is answered with EINVAL. So a
+ * loop that used it all the same would fail, and the tests would see it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "uring.h"
+
+#include <errno.h>
+#include <signal.h>
+
+/* ---- Plain ----------------------------------------------------------------------------------- */
+
+static int plain_setup(struct uring *uring, unsigned entries, struct io_uring_params *params) {
+    (void)uring;
+    return io_uring_setup(entries, params);
+}
+
+static int plain_enter(struct uring *uring, unsigned submit, unsigned wait, unsigned flags,
+                       struct io_uring_getevents_arg *arg) {
+    return io_uring_enter2((unsigned)uring->enter_fd, submit, wait, flags, (sigset_t *)(void *)arg,
+                           arg != NULL ? sizeof *arg : _NSIG / 8);
+}
+
+static int plain_register(struct uring *uring, unsigned opcode, const void *arg, unsigned count) {
+    return io_uring_register((unsigned)uring->ring.ring_fd, opcode, arg, count);
+}
+
+const struct uring_calls uring_calls_plain = {plain_setup, plain_enter, plain_register};
+
+/* ---- Masked ---------------------------------------------------------------------------------- */
+
+static bool masked(const struct uring *uring, enum uring_feature feature) {
+    return uring->found[feature] == FERRY_FEATURE_MASKED;
+}
+
+static int masked_setup(struct uring *uring, unsigned entries, struct io_uring_params *params) {
+    for (unsigned i = 0; i < URING_FEATURES; i++) {
+        if (masked(uring, i) && params->flags & uring_setup_flag(i)) return -EINVAL;
+    }
+    return plain_setup(uring, entries, params);
+}
+
+static bool refused(const struct uring *uring, const struct io_uring_sqe *sqe) {
+    bool receives = sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_RECVMSG;
+    return (masked(uring, URING_FTRUNCATE) && sqe->opcode == URING_OP_FTRUNCATE) ||
+           (masked(uring, URING_POLL_FIRST) && receives &&
+            sqe->ioprio & IORING_RECVSEND_POLL_FIRST);
+}
+
+static int masked_enter(struct uring *uring, unsigned submit, unsigned wait, unsigned flags,
+                        struct io_uring_getevents_arg *arg) {
+    if ((masked(uring, URING_REGISTERED_RING) && flags & IORING_ENTER_REGISTERED_RING) ||
+        (masked(uring, URING_NO_IOWAIT) && flags & IORING_ENTER_NO_IOWAIT)) {
+        return -EINVAL;
+    }
+    for (unsigned i = 0; i < submit; i++) {
+        struct io_uring_sqe *sqe =
+            &uring->ring.sq.sqes[(uring->sq_tail - submit + i) & uring->sq_mask];
+        if (refused(uring, sqe)) sqe->opcode = URING_OP_INVALID;
+    }
+    return plain_enter(uring, submit, wait, flags, arg);
+}
+
+static int masked_register(struct uring *uring, unsigned opcode, const void *arg, unsigned count) {
+    if (masked(uring, URING_REGISTERED_RING) && opcode == IORING_REGISTER_RING_FDS) return -EINVAL;
+    int result = plain_register(uring, opcode, arg, count);
+    if (result >= 0 && opcode == IORING_REGISTER_PROBE && masked(uring, URING_FTRUNCATE)) {
+        struct io_uring_probe *probe = (struct io_uring_probe *)(uintptr_t)arg;
+        probe->ops[URING_OP_FTRUNCATE].flags = 0;
+    }
+    return result;
+}
+
+const struct uring_calls uring_calls_masked = {masked_setup, masked_enter, masked_register};

@@ -1,0 +1,356 @@
+/* setup.c - opening, adopting and closing a ring.
+ *
+ * Features are found by trying, never by the kernel's version: the ladder asks for all setup flags,
+ * drops the newest until the kernel agrees, halves the queues while memory is short, and gives up
+ * with a reason. Anything but a full descriptor table means that the next backend is tried.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "uring.h"
+
+#include "../posix/calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#define ENTRIES_MIN 32u
+#define PROBED_OPS 256u
+#define WORKERS_BOUNDED 64u
+
+static const struct {
+    const char *name;
+    unsigned setup_flag;
+} features[URING_FEATURES] = {
+    [URING_R_DISABLED] = {"r_disabled", IORING_SETUP_R_DISABLED},
+    [URING_SUBMIT_ALL] = {"submit_all", IORING_SETUP_SUBMIT_ALL},
+    [URING_COOP_TASKRUN] = {"coop_taskrun", IORING_SETUP_COOP_TASKRUN},
+    [URING_TASKRUN_FLAG] = {"taskrun_flag", IORING_SETUP_TASKRUN_FLAG},
+    [URING_REGISTERED_RING] = {"registered_ring", 0},
+    [URING_POLL_FIRST] = {"poll_first", 0},
+    [URING_SINGLE_ISSUER] = {"single_issuer", IORING_SETUP_SINGLE_ISSUER},
+    [URING_DEFER_TASKRUN] = {"defer_taskrun", IORING_SETUP_DEFER_TASKRUN},
+    [URING_NO_SQARRAY] = {"no_sqarray", IORING_SETUP_NO_SQARRAY},
+    [URING_FTRUNCATE] = {"ftruncate", 0},
+    [URING_NO_IOWAIT] = {"no_iowait", 0},
+};
+
+unsigned uring_setup_flag(enum uring_feature feature) {
+    return features[feature].setup_flag;
+}
+
+/* ---- The ladder -------------------------------------------------------------------------------
+ */
+
+/* Flags that make no sense without another. */
+static unsigned consistent(unsigned flags) {
+    if (!(flags & IORING_SETUP_SINGLE_ISSUER)) flags &= ~IORING_SETUP_DEFER_TASKRUN;
+    if (!(flags & (IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN))) {
+        flags &= ~IORING_SETUP_TASKRUN_FLAG;
+    }
+    return flags;
+}
+
+/* The flags less the newest optional one that is left; unchanged if none is. */
+static unsigned without_newest(unsigned flags) {
+    for (unsigned i = URING_FEATURES; i-- > 0;) {
+        if (flags & features[i].setup_flag) return consistent(flags & ~features[i].setup_flag);
+    }
+    return flags;
+}
+
+static unsigned wanted_flags(const struct uring *uring) {
+    unsigned flags = 0;
+    for (unsigned i = 0; i < URING_FEATURES; i++) {
+        if (uring->found[i] != FERRY_FEATURE_MASKED) flags |= features[i].setup_flag;
+    }
+    return consistent(flags);
+}
+
+/* The ring's descriptor, or -errno. */
+static int ladder(struct uring *uring, unsigned entries, unsigned completions,
+                  struct io_uring_params *params) {
+    unsigned flags = wanted_flags(uring);
+    for (;;) {
+        memset(params, 0, sizeof *params);
+        params->flags = flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+        params->cq_entries = completions > entries ? completions : entries;
+        int fd = uring->calls->setup(uring, entries, params);
+        if (fd >= 0) {
+            uring->setup_flags = flags;
+            return fd;
+        }
+        if (fd == -EINVAL && without_newest(flags) != flags) {
+            flags = without_newest(flags);
+        } else if (fd == -ENOMEM && completions > ENTRIES_MIN) {
+            completions /= 2;
+        } else if (fd == -ENOMEM && entries > ENTRIES_MIN) {
+            entries /= 2;
+        } else {
+            return fd;
+        }
+    }
+}
+
+/* ---- What the kernel has ----------------------------------------------------------------------
+ */
+
+static const uint8_t required_ops[] = {
+    IORING_OP_READV,   IORING_OP_WRITEV,  IORING_OP_FSYNC,  IORING_OP_POLL_ADD,
+    IORING_OP_SENDMSG, IORING_OP_RECVMSG, IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
+    IORING_OP_CONNECT, IORING_OP_OPENAT,  IORING_OP_CLOSE,  IORING_OP_STATX,
+    IORING_OP_READ,    IORING_OP_WRITE,   IORING_OP_SEND,   IORING_OP_RECV,
+};
+
+#define REQUIRED_FEATURES                                                                          \
+    (IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_EXT_ARG |                        \
+     IORING_FEAT_SINGLE_MMAP | IORING_FEAT_FAST_POLL | IORING_FEAT_RW_CUR_POS)
+
+static void find(struct uring *uring, enum uring_feature feature, bool has) {
+    if (uring->found[feature] == FERRY_FEATURE_MASKED) return;
+    uring->found[feature] = has ? FERRY_FEATURE_FOUND : FERRY_FEATURE_MISSING;
+}
+
+static void find_setup_features(struct uring *uring, const struct io_uring_params *params) {
+    for (unsigned i = 0; i < URING_FEATURES; i++) {
+        if (features[i].setup_flag == 0) continue;
+        find(uring, i, (params->flags & features[i].setup_flag) != 0);
+        if (uring_has(uring, i)) uring->uses[i] = 1;
+    }
+    find(uring, URING_NO_IOWAIT, (params->features & IORING_FEAT_NO_IOWAIT) != 0);
+}
+
+/* NULL if the kernel has all that is required, else what is missing. */
+static const char *probe(ferry_loop *loop, struct uring *uring) {
+    size_t bytes = sizeof(struct io_uring_probe) + PROBED_OPS * sizeof(struct io_uring_probe_op);
+    struct io_uring_probe *probe = ferry__os_reserve(bytes);
+    if (probe == NULL) return "there is no memory to ask what the kernel can do";
+    const char *missing = NULL;
+    if (uring->calls->register_(uring, IORING_REGISTER_PROBE, probe, PROBED_OPS) < 0) {
+        missing = "the kernel does not tell which operations it has";
+    }
+    for (unsigned i = 0; missing == NULL && i < sizeof required_ops; i++) {
+        if (!(probe->ops[required_ops[i]].flags & IO_URING_OP_SUPPORTED)) {
+            missing = "the kernel lacks an operation that is required (5.11 has them all)";
+        }
+    }
+    bool truncates = missing == NULL &&
+                     probe->ops[URING_OP_FTRUNCATE].flags & IO_URING_OP_SUPPORTED;
+    find(uring, URING_FTRUNCATE, truncates);
+    for (unsigned code = FERRY_OP_NOP; code < FERRY_OP_COUNT; code++) {
+        loop->support[code] = SUPPORT_NATIVE;
+    }
+    if (!truncates) loop->support[FERRY_OP_TRUNCATE] = SUPPORT_BLOCKING;
+    ferry__os_unreserve(probe, bytes);
+    return missing;
+}
+
+/* ---- Open --------------------------------------------------------------------------------------
+ */
+
+static const char *setup_reason(int error) {
+    switch (error) {
+    case ENOSYS: return "the kernel has no io_uring";
+    case EPERM:
+    case EACCES: return "io_uring is forbidden here (seccomp, or sysctl kernel.io_uring_disabled)";
+    case ENOMEM: return "no memory for a ring: see ulimit -l (RLIMIT_MEMLOCK)";
+    case EMFILE: return "this process has too many open descriptors";
+    case ENFILE: return "the system has too many open descriptors";
+    case EINVAL: return "the kernel does not take the ring's parameters";
+    default: return "io_uring_setup failed";
+    }
+}
+
+static int refuse(struct ferry__refused *why, int error, const char *reason) {
+    why->error = error;
+    why->reason = reason;
+    return error;
+}
+
+/* Makes a ring and maps it. */
+static int ring_make(struct uring *uring, unsigned entries, unsigned completions,
+                     struct ferry__refused *why) {
+    struct io_uring_params params;
+    int fd = ladder(uring, entries, completions, &params);
+    if (fd < 0) return refuse(why, ferry_error_from_system(-fd), setup_reason(-fd));
+    if ((params.features & REQUIRED_FEATURES) != REQUIRED_FEATURES) {
+        (void)ferry__calls.close(fd);
+        return refuse(why, FERRY_ENOTSUP, "the kernel's io_uring is too old (5.11 is enough)");
+    }
+    int mapped = io_uring_queue_mmap(fd, &params, &uring->ring);
+    if (mapped < 0) {
+        (void)ferry__calls.close(fd);
+        return refuse(why, ferry_error_from_system(-mapped), "the ring could not be mapped");
+    }
+    (void)io_uring_ring_dontfork(&uring->ring);
+    uring->enter_fd = fd;
+    uring->enter_flags = 0;
+    uring->sq_tail = *uring->ring.sq.ktail;
+    uring->sq_entries = params.sq_entries;
+    uring->sq_mask = params.sq_entries - 1;
+    find_setup_features(uring, &params);
+    if (!(uring->setup_flags & IORING_SETUP_NO_SQARRAY)) {
+        /* Entry i is always in place i, so that publishing the tail is all there is to do. */
+        for (unsigned i = 0; i < params.sq_entries; i++) uring->ring.sq.array[i] = i;
+    }
+    return 0;
+}
+
+static int masks_read(struct uring *uring, const struct ferry__options *options) {
+    uring->calls = &uring_calls_plain;
+    for (unsigned i = 0; i < URING_FEATURES; i++) {
+        uring->features[i].name = features[i].name;
+        if (!ferry__disabled(options, features[i].name)) continue;
+        uring->found[i] = FERRY_FEATURE_MASKED;
+        uring->calls = &uring_calls_masked;
+    }
+    return ferry__disabled_known(options, uring->features, URING_FEATURES) ? 0 : FERRY_EINVAL;
+}
+
+static void uring_free(ferry_loop *loop, struct uring *uring) {
+    if (uring->scratch != NULL) loop->release(uring->scratch, loop->allocator_context);
+    loop->release(uring, loop->allocator_context);
+    loop->system = NULL;
+}
+
+static int open_parts(ferry_loop *loop, struct uring *uring, const struct ferry__options *options,
+                      struct ferry__refused *why) {
+    int error = ring_make(uring, options->submission_entries, options->completion_entries, why);
+    if (error != 0) return error;
+    const char *missing = probe(loop, uring);
+    if (missing != NULL) {
+        io_uring_queue_exit(&uring->ring);
+        return refuse(why, FERRY_ENOTSUP, missing);
+    }
+    uring->scratch = loop->allocate(uring->sq_entries * sizeof *uring->scratch,
+                                    loop->allocator_context);
+    loop->stats.allocations++;
+    uring->wake_fd = uring->scratch ? ferry__calls.eventfd(0, EFD_CLOEXEC) : -1;
+    if (uring->wake_fd < 0) {
+        error = uring->scratch ? ferry__errno() : FERRY_ENOMEM;
+        io_uring_queue_exit(&uring->ring);
+        return refuse(why, error, "no descriptor, or no memory, for the ring's parts");
+    }
+    return 0;
+}
+
+int uring_open(ferry_loop *loop, const struct ferry__options *options, struct ferry__refused *why) {
+    struct uring *uring = loop->allocate(sizeof *uring, loop->allocator_context);
+    if (uring == NULL) return refuse(why, FERRY_ENOMEM, "out of memory");
+    loop->stats.allocations++;
+    memset(uring, 0, sizeof *uring);
+    uring->wake_fd = -1;
+    uring->opener = ferry__os_thread_self();
+    int error = masks_read(uring, options);
+    if (error != 0) {
+        refuse(why, error, "an unknown feature is named in config.disable or FERRY_DISABLE");
+    } else {
+        error = open_parts(loop, uring, options, why);
+    }
+    if (error != 0) {
+        uring_free(loop, uring);
+        return error;
+    }
+    loop->system = uring;
+    return 0;
+}
+
+/* ---- Adopt -------------------------------------------------------------------------------------
+ */
+
+/* Without R_DISABLED a ring of a single issuer is its maker's: another thread needs its own. */
+static int ring_remake(struct uring *uring) {
+    struct ferry__refused why;
+    unsigned entries = uring->sq_entries, completions = uring->ring.cq.ring_entries;
+    io_uring_queue_exit(&uring->ring);
+    int error = ring_make(uring, entries, completions, &why);
+    if (error == 0 && uring->sq_entries != entries) error = FERRY_ENOMEM; /* scratch is per entry */
+    return error;
+}
+
+static void ring_register(struct uring *uring) {
+    struct io_uring_rsrc_update update = {.offset = UINT32_MAX,
+                                          .data = (unsigned)uring->ring.ring_fd};
+    bool done = uring->found[URING_REGISTERED_RING] != FERRY_FEATURE_MASKED &&
+                uring->calls->register_(uring, IORING_REGISTER_RING_FDS, &update, 1) == 1;
+    find(uring, URING_REGISTERED_RING, done);
+    if (done) {
+        uring->enter_fd = (int)update.offset;
+        uring->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    }
+}
+
+int uring_adopt(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    if (uring->setup_flags & IORING_SETUP_R_DISABLED) {
+        int enabled = uring->calls->register_(uring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+        if (enabled < 0) return ferry_error_from_system(-enabled);
+    } else if (uring->setup_flags & IORING_SETUP_SINGLE_ISSUER &&
+               uring->opener.id != ferry__os_thread_self().id) {
+        int error = ring_remake(uring);
+        if (error != 0) return error;
+    }
+    ring_register(uring);
+    if (uring_has(uring, URING_NO_IOWAIT)) uring->enter_flags |= IORING_ENTER_NO_IOWAIT;
+    /* Opening a FIFO holds one of the kernel's bounded workers for as long as nobody opens the
+     * other end. Its default of four per processor would soon leave none for other files. */
+    unsigned workers[2] = {WORKERS_BOUNDED, 0};
+    (void)uring->calls->register_(uring, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
+    uring->adopted = true;
+    find(uring, URING_POLL_FIRST,
+         uring->found[URING_POLL_FIRST] != FERRY_FEATURE_MASKED && uring_probe_poll_first(loop));
+    return 0;
+}
+
+/* ---- Close and describe ------------------------------------------------------------------------
+ */
+
+static void ring_unregister(struct uring *uring) {
+    if (!(uring->enter_flags & IORING_ENTER_REGISTERED_RING)) return;
+    struct io_uring_rsrc_update update = {.offset = (uint32_t)uring->enter_fd};
+    (void)uring->calls->register_(uring, IORING_UNREGISTER_RING_FDS, &update, 1);
+    uring->enter_fd = uring->ring.ring_fd;
+    uring->enter_flags &= ~IORING_ENTER_REGISTERED_RING;
+}
+
+void uring_close(ferry_loop *loop, bool forked) {
+    struct uring *uring = uring_of(loop);
+    if (forked) {
+        /* The ring's memory was not inherited; its descriptor was. */
+        (void)ferry__calls.close(uring->ring.ring_fd);
+    } else {
+        if (uring->adopted) uring_wake_end(loop);
+        ring_unregister(uring);
+        io_uring_queue_exit(&uring->ring);
+    }
+    (void)ferry__calls.close(uring->wake_fd);
+    uring_free(loop, uring);
+}
+
+void uring_describe(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    for (unsigned i = 0; i < URING_FEATURES; i++) {
+        uring->features[i].state = (enum ferry_feature_state)uring->found[i];
+        uring->features[i].uses = uring->uses[i];
+    }
+    loop->description.features = uring->features;
+    loop->description.feature_count = URING_FEATURES;
+    loop->description.submission_entries = uring->sq_entries;
+    loop->description.completion_entries = uring->ring.cq.ring_entries;
+}
+
+const struct ferry__backend ferry__backend_uring = {
+    .name = "uring",
+    .open = uring_open,
+    .close = uring_close,
+    .adopt = uring_adopt,
+    .submit = uring_submit,
+    .submit_gathered = uring_submit_gathered,
+    .cancel = uring_cancel,
+    .wait = uring_wait,
+    .wake = uring_wake,
+    .describe = uring_describe,
+    .gather_max = URING_GATHER_MAX,
+};

@@ -1,0 +1,312 @@
+/* submit.c - operations to submission entries: one case per kind.
+ *
+ * Everything that the kernel reads by address lies in the operation, in the user's memory, or in
+ * the scratch of the entry. Whole transfers and vectors go on from op->transferred, so that the
+ * same code serves a first try and the rest of one.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "uring.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CHUNK_MAX 0x7ffff000u /* what Linux moves in one call at most (read(2)) */
+#define VECS_MAX 1024u        /* UIO_MAXIOV */
+
+_Static_assert(sizeof(ferry_vec) == sizeof(struct iovec), "a vector is the system's");
+_Static_assert(offsetof(ferry_vec, data) == offsetof(struct iovec, iov_base), "a vector's start");
+_Static_assert(offsetof(ferry_vec, len) == offsetof(struct iovec, iov_len), "a vector's length");
+_Static_assert(sizeof(ferry_op) <= 128, "an operation is two cache lines");
+_Static_assert(offsetof(ferry_op, user) == 64, "I/O stays in the first of them");
+_Static_assert(sizeof(struct statx) <= sizeof(((ferry_file *)0)->room), "room for a statx");
+
+/* ---- What is left of a transfer ----------------------------------------------------------------
+ */
+
+static char *rest_begin(const ferry_op *op) {
+    return (char *)(uintptr_t)op->buf + op->transferred;
+}
+
+static unsigned rest_len(const ferry_op *op) {
+    uint64_t rest = op->len - op->transferred;
+    return rest < CHUNK_MAX ? (unsigned)rest : CHUNK_MAX;
+}
+
+/* Where a vectored transfer goes on. */
+struct rest {
+    const struct iovec *vecs; /* whole pieces */
+    unsigned count;
+    void *piece; /* or the rest of one that was cut, which goes alone; NULL if none was */
+    unsigned piece_len;
+};
+
+static struct rest rest_vecs(const ferry_op *op) {
+    const struct iovec *vecs = op->buf;
+    uint64_t left = op->len;
+    uint64_t skip = op->transferred;
+    while (left > 0 && skip >= vecs->iov_len && op->transferred > 0) {
+        skip -= vecs->iov_len;
+        vecs++;
+        left--;
+    }
+    struct rest rest = {.vecs = vecs, .count = left < VECS_MAX ? (unsigned)left : VECS_MAX};
+    if (skip > 0 && left > 0) {
+        uint64_t piece = vecs->iov_len - skip;
+        rest.piece = (char *)vecs->iov_base + skip;
+        rest.piece_len = piece < CHUNK_MAX ? (unsigned)piece : CHUNK_MAX;
+    }
+    return rest;
+}
+
+static uint64_t position(const ferry_op *op) {
+    return op->offset == FERRY_CURRENT ? UINT64_MAX : op->offset + op->transferred;
+}
+
+/* ---- Cases -------------------------------------------------------------------------------------
+ */
+
+static struct uring_scratch *scratch_of(struct uring *uring, const struct io_uring_sqe *sqe) {
+    return &uring->scratch[sqe - uring->ring.sq.sqes];
+}
+
+static struct msghdr *msg_of(struct uring *uring, const struct io_uring_sqe *sqe,
+                             const struct iovec *vecs, size_t count) {
+    struct msghdr *msg = &scratch_of(uring, sqe)->msg;
+    *msg = (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)vecs, .msg_iovlen = count};
+    return msg;
+}
+
+/* After a receive that took all there was, the next would find nothing: it waits first. */
+static void poll_first(const ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    if (loop->slots[op->fd].flags & SLOT_DRAINED && uring_has(uring, URING_POLL_FIRST)) {
+        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+        uring->uses[URING_POLL_FIRST]++;
+    }
+}
+
+static void prep_recv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct rest rest = {.piece = rest_begin(op), .piece_len = 0};
+    if (op->code == FERRY_OP_RECVV) {
+        rest = rest_vecs(op);
+    } else {
+        rest.piece_len = rest_len(op);
+    }
+    if (op->code == FERRY_OP_RECV || rest.piece != NULL) {
+        io_uring_prep_recv(sqe, op->fd, rest.piece, rest.piece_len, 0);
+    } else {
+        io_uring_prep_recvmsg(sqe, op->fd, msg_of(uring_of(loop), sqe, rest.vecs, rest.count), 0);
+    }
+    poll_first(loop, sqe, op);
+}
+
+static void prep_sendv(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op,
+                       bool stream) {
+    struct rest rest = rest_vecs(op);
+    if (rest.piece != NULL) {
+        io_uring_prep_send(sqe, op->fd, rest.piece, rest.piece_len, MSG_NOSIGNAL);
+        return;
+    }
+    /* A message cannot be cut into pieces: the kernel says that so many are too many. */
+    size_t count = stream ? rest.count : op->len;
+    io_uring_prep_sendmsg(sqe, op->fd, msg_of(uring, sqe, rest.vecs, count), MSG_NOSIGNAL);
+}
+
+static void prep_vectored_file(struct io_uring_sqe *sqe, const ferry_op *op) {
+    struct rest rest = rest_vecs(op);
+    bool reads = op->code == FERRY_OP_READV;
+    if (rest.piece != NULL && reads) {
+        io_uring_prep_read(sqe, op->fd, rest.piece, rest.piece_len, position(op));
+    } else if (rest.piece != NULL) {
+        io_uring_prep_write(sqe, op->fd, rest.piece, rest.piece_len, position(op));
+    } else if (reads) {
+        io_uring_prep_readv(sqe, op->fd, rest.vecs, rest.count, position(op));
+    } else {
+        io_uring_prep_writev(sqe, op->fd, rest.vecs, rest.count, position(op));
+    }
+}
+
+static void prep_accept(struct io_uring_sqe *sqe, const ferry_op *op) {
+    ferry_addr *peer = (ferry_addr *)(uintptr_t)op->buf;
+    if (peer == NULL) {
+        io_uring_prep_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
+        return;
+    }
+    memset(peer, 0, sizeof *peer);
+    peer->len = sizeof peer->data.bytes;
+    io_uring_prep_accept(sqe, op->fd, (struct sockaddr *)(void *)peer->data.bytes, &peer->len,
+                         SOCK_CLOEXEC);
+}
+
+static int open_flags(unsigned how) {
+    int flags = O_CLOEXEC | O_NOCTTY;
+    if (how & FERRY_OPEN_READ && how & FERRY_OPEN_WRITE) {
+        flags |= O_RDWR;
+    } else if (how & FERRY_OPEN_WRITE) {
+        flags |= O_WRONLY;
+    }
+    if (how & FERRY_OPEN_CREATE) flags |= O_CREAT;
+    if (how & FERRY_OPEN_EXCLUSIVE) flags |= O_EXCL;
+    if (how & FERRY_OPEN_TRUNCATE) flags |= O_TRUNC;
+    if (how & FERRY_OPEN_APPEND) flags |= O_APPEND;
+    if (how & FERRY_OPEN_DIRECTORY) flags |= O_DIRECTORY;
+    if (how & FERRY_OPEN_NOFOLLOW) flags |= O_NOFOLLOW;
+    if (how & FERRY_OPEN_DIRECT) flags |= O_DIRECT;
+    if (how & FERRY_OPEN_DSYNC) flags |= O_DSYNC;
+    return flags;
+}
+
+static void prep_open(struct io_uring_sqe *sqe, const ferry_op *op) {
+    io_uring_prep_openat(sqe, AT_FDCWD, op->buf, open_flags((unsigned)op->offset),
+                         (mode_t)(op->len & 07777u));
+    /* The kernel's first try is a nonblocking open(2), which does not wait for a FIFO's other end
+     * but succeeds or fails at once. A worker of its own opens as open(2) does. */
+    sqe->flags |= IOSQE_ASYNC;
+}
+
+static void prep_close(const ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op) {
+    io_uring_prep_close(sqe, op->fd);
+    /* The last close of a file may write back or free a lot; others are quick. */
+    if (loop->slots[op->fd].kind == KIND_FILE) sqe->flags |= IOSQE_ASYNC;
+}
+
+static void prep_stat(struct io_uring_sqe *sqe, const ferry_op *op) {
+    ferry_file *file = (ferry_file *)(uintptr_t)op->more;
+    io_uring_prep_statx(sqe, AT_FDCWD, op->buf, 0, STATX_BASIC_STATS | STATX_BTIME,
+                        (struct statx *)(void *)file->room);
+}
+
+static void prep_truncate(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op) {
+    io_uring_prep_rw(URING_OP_FTRUNCATE, sqe, op->fd, NULL, 0, op->len);
+    uring->uses[URING_FTRUNCATE]++;
+}
+
+unsigned uring_poll_events(const ferry_op *op) {
+    switch (ferry__op_row(op)->result) {
+    case RESULT_IN: return POLLIN;
+    case RESULT_OUT: return POLLOUT;
+    default: break;
+    }
+    if (op->code == FERRY_OP_ACCEPT) return POLLIN;
+    return op->code == FERRY_OP_CONNECT ? POLLOUT : 0;
+}
+
+static void prep(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    switch ((enum ferry_op_code)op->code) {
+    case FERRY_OP_RECV:
+    case FERRY_OP_RECVV: prep_recv(loop, sqe, op); break;
+    case FERRY_OP_SEND:
+        io_uring_prep_send(sqe, op->fd, rest_begin(op), rest_len(op), MSG_NOSIGNAL);
+        break;
+    case FERRY_OP_SENDV: prep_sendv(uring, sqe, op, loop->slots[op->fd].kind == KIND_STREAM); break;
+    case FERRY_OP_READ:
+        io_uring_prep_read(sqe, op->fd, rest_begin(op), rest_len(op), position(op));
+        break;
+    case FERRY_OP_WRITE:
+        io_uring_prep_write(sqe, op->fd, rest_begin(op), rest_len(op), position(op));
+        break;
+    case FERRY_OP_READV:
+    case FERRY_OP_WRITEV: prep_vectored_file(sqe, op); break;
+    case FERRY_OP_ACCEPT: prep_accept(sqe, op); break;
+    case FERRY_OP_CONNECT: {
+        const ferry_addr *addr = op->buf;
+        io_uring_prep_connect(sqe, op->fd, (const struct sockaddr *)(const void *)addr->data.bytes,
+                              addr->len);
+        break;
+    }
+    case FERRY_OP_OPEN: prep_open(sqe, op); break;
+    case FERRY_OP_SYNC:
+        io_uring_prep_fsync(sqe, op->fd, op->asked & FERRY_DATA ? IORING_FSYNC_DATASYNC : 0);
+        break;
+    case FERRY_OP_TRUNCATE: prep_truncate(uring, sqe, op); break;
+    case FERRY_OP_STAT: prep_stat(sqe, op); break;
+    case FERRY_OP_CLOSE: prep_close(loop, sqe, op); break;
+    case FERRY_OP_NONE:
+    case FERRY_OP_NOP:
+    case FERRY_OP_TIMER:
+    case FERRY_OP_POST:
+    case FERRY_OP_WORK:
+    case FERRY_OP_SHUTDOWN:
+    case FERRY_OP_COUNT: ferry__op_fatal(op, "came to io_uring, which has no part in it");
+    }
+}
+
+bool uring_submit(ferry_loop *loop, ferry_op *op) {
+    struct io_uring_sqe *sqe = uring_sqe(loop);
+    if (sqe == NULL) return false;
+    if (FERRY__UNLIKELY(op->bits & BIT_POLLING)) {
+        io_uring_prep_poll_add(sqe, op->fd, uring_poll_events(op));
+    } else {
+        prep(loop, sqe, op);
+    }
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    return true;
+}
+
+bool uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {
+    struct uring *uring = uring_of(loop);
+    struct io_uring_sqe *sqe = uring_sqe(loop);
+    if (sqe == NULL) return false;
+    struct iovec *iov = scratch_of(uring, sqe)->iov;
+    ferry_op *op = first;
+    for (unsigned i = 0; i < count; i++, op = op->link.next) {
+        iov[i] = (struct iovec){rest_begin(op), (size_t)(op->len - op->transferred)};
+    }
+    io_uring_prep_sendmsg(sqe, first->fd, msg_of(uring, sqe, iov, count), MSG_NOSIGNAL);
+    sqe->user_data = (uint64_t)(uintptr_t)first;
+    return true;
+}
+
+bool uring_cancel(ferry_loop *loop, ferry_op *op) {
+    struct io_uring_sqe *sqe = uring_sqe(loop);
+    if (sqe == NULL) return false;
+    /* What comes of it is told by the operation's own completion. */
+    io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
+    sqe->user_data = TAG_IGNORED;
+    return true;
+}
+
+/* ---- What the kernel filled in ------------------------------------------------------------------
+ */
+
+static int64_t time_ns(const struct statx_timestamp *time) {
+    return time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+static enum ferry_file_type file_type(unsigned mode) {
+    switch (mode & S_IFMT) {
+    case S_IFREG: return FERRY_FILE_REGULAR;
+    case S_IFDIR: return FERRY_FILE_DIRECTORY;
+    case S_IFLNK: return FERRY_FILE_SYMLINK;
+    case S_IFIFO: return FERRY_FILE_FIFO;
+    case S_IFSOCK: return FERRY_FILE_SOCKET;
+    case S_IFCHR: return FERRY_FILE_CHARACTER;
+    case S_IFBLK: return FERRY_FILE_BLOCK;
+    default: return FERRY_FILE_OTHER;
+    }
+}
+
+void uring_finish(ferry_op *op) {
+    if (op->code != FERRY_OP_STAT) return;
+    ferry_file *file = (ferry_file *)(uintptr_t)op->more;
+    struct statx from;
+    memcpy(&from, file->room, sizeof from);
+    file->type = file_type(from.stx_mode);
+    file->permissions = from.stx_mode & 07777u;
+    file->user = from.stx_uid;
+    file->group = from.stx_gid;
+    file->size = from.stx_size;
+    file->allocated = from.stx_blocks * 512;
+    file->links = from.stx_nlink;
+    file->device = (uint64_t)from.stx_dev_major << 32 | from.stx_dev_minor;
+    file->inode = from.stx_ino;
+    file->accessed_ns = time_ns(&from.stx_atime);
+    file->modified_ns = time_ns(&from.stx_mtime);
+    file->changed_ns = time_ns(&from.stx_ctime);
+    file->created_ns = from.stx_mask & STATX_BTIME ? time_ns(&from.stx_btime) : 0;
+}

@@ -1,0 +1,118 @@
+/* uring.h - what the files of the io_uring backend share.
+ *
+ *   setup.c   opens and closes the ring: the ladder of flags, the probe, the features
+ *   submit.c  operations to submission entries
+ *   wait.c    one io_uring_enter per turn; completion entries to records; the wake-up
+ *   mask.c    refuses features at the seam of system calls, for those who turn them off
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_URING_H
+#define FERRY_URING_H
+
+#include "abi.h"
+#include "core.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* The optional features, in the order in which kernels got them: the ladder drops from the end. */
+enum uring_feature {
+    URING_R_DISABLED,      /* setup: begin disabled, enabled by the thread that runs the loop */
+    URING_SUBMIT_ALL,      /* setup: one bad entry does not stop the others */
+    URING_COOP_TASKRUN,    /* setup: completions do not interrupt the program */
+    URING_TASKRUN_FLAG,    /* setup: tells when entering would bring something */
+    URING_REGISTERED_RING, /* the ring's descriptor is looked up once */
+    URING_POLL_FIRST,      /* a receive waits for data before it tries */
+    URING_SINGLE_ISSUER,   /* setup: one thread submits */
+    URING_DEFER_TASKRUN,   /* setup: completions are worked out when the loop waits */
+    URING_NO_SQARRAY,      /* setup: no indirection of submission entries */
+    URING_FTRUNCATE,       /* truncate without a worker thread */
+    URING_NO_IOWAIT,       /* waiting in the ring is not charged as waiting for a disk */
+    URING_FEATURES
+};
+
+#define URING_GATHER_MAX 16u
+
+/* What a submission entry points to: lives as long as the entry may be looked at. The kernel copies
+ * it when it takes the entry (FEAT_SUBMIT_STABLE), and only then is the entry used again. */
+struct uring_scratch {
+    struct msghdr msg;
+    struct iovec iov[URING_GATHER_MAX];
+};
+
+/* user_data: an operation's address, or one of these. */
+enum { TAG_IGNORED = 0, TAG_WAKE = 1, TAG_PROBE = 2 };
+
+struct uring;
+
+/* The three system calls: the seam at which mask.c refuses. Results as the kernel's: -errno. */
+struct uring_calls {
+    int (*setup)(struct uring *uring, unsigned entries, struct io_uring_params *params);
+    int (*enter)(struct uring *uring, unsigned submit, unsigned wait, unsigned flags,
+                 struct io_uring_getevents_arg *arg);
+    int (*register_)(struct uring *uring, unsigned opcode, const void *arg, unsigned count);
+};
+
+extern const struct uring_calls uring_calls_plain, uring_calls_masked;
+
+struct uring {
+    struct io_uring ring; /* as liburing lays it out; entered by wait.c alone */
+    unsigned sq_tail;     /* entries written; published at the flush */
+    unsigned sq_mask, sq_entries;
+    int enter_fd; /* the ring's descriptor or its registered number */
+    unsigned enter_flags;
+    const struct uring_calls *calls;
+    struct uring_scratch *scratch; /* one for each submission entry */
+    uint8_t found[URING_FEATURES]; /* enum ferry_feature_state */
+    uint64_t uses[URING_FEATURES];
+    struct __kernel_timespec timeout;
+    struct io_uring_getevents_arg wait_arg;
+
+    int wake_fd;
+    bool wake_armed;
+    bool adopted;
+    uint64_t wake_value; /* read from wake_fd, never looked at */
+    int probe_result;
+
+    struct ferry__thread_id opener;
+    unsigned setup_flags;
+    ferry_feature features[URING_FEATURES];
+};
+
+static inline struct uring *uring_of(const ferry_loop *loop) {
+    return loop->system;
+}
+
+static inline bool uring_has(const struct uring *uring, enum uring_feature feature) {
+    return uring->found[feature] == FERRY_FEATURE_FOUND;
+}
+
+/* The setup flag of a feature, 0 if it is of another kind. */
+unsigned uring_setup_flag(enum uring_feature feature);
+
+/* setup.c */
+int uring_open(ferry_loop *loop, const struct ferry__options *options, struct ferry__refused *why);
+void uring_close(ferry_loop *loop, bool forked);
+int uring_adopt(ferry_loop *loop);
+void uring_describe(ferry_loop *loop);
+
+/* submit.c */
+bool uring_submit(ferry_loop *loop, ferry_op *op);
+bool uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
+bool uring_cancel(ferry_loop *loop, ferry_op *op);
+/* Turns what the kernel filled in into what the user asked for. */
+void uring_finish(ferry_op *op);
+/* Which readiness op waits for; 0: none could help. */
+unsigned uring_poll_events(const ferry_op *op);
+
+/* wait.c */
+/* The next free submission entry, NULL if there is none even after handing over. */
+struct io_uring_sqe *uring_sqe(ferry_loop *loop);
+int uring_wait(ferry_loop *loop, uint64_t deadline);
+void uring_wake(ferry_loop *loop);
+/* Waits until the wake-up's read has ended, and until nothing else is in the ring. */
+void uring_wake_end(ferry_loop *loop);
+bool uring_probe_poll_first(ferry_loop *loop);
+
+#endif

@@ -1,0 +1,213 @@
+/* wait.c - one io_uring_enter per turn, which hands over and waits; completion entries to records.
+ *
+ * The submission queue is published here and nowhere else, and liburing's own way of entering is
+ * not used: with NO_SQARRAY the 2.3 of Debian 12 would leave the tail where it is.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "uring.h"
+
+#include "../posix/calls.h"
+
+#include <errno.h>
+
+#define NS_PER_S 1000000000u
+
+/* ---- Entering ----------------------------------------------------------------------------------
+ */
+
+static unsigned unsubmitted(const struct uring *uring) {
+    return uring->sq_tail - io_uring_smp_load_acquire(uring->ring.sq.khead);
+}
+
+/* What the kernel returns: entries taken, or -errno. */
+static int enter(struct uring *uring, unsigned wait, unsigned flags,
+                 struct io_uring_getevents_arg *arg) {
+    io_uring_smp_store_release(uring->ring.sq.ktail, uring->sq_tail);
+    flags |= uring->enter_flags;
+    uring->uses[URING_REGISTERED_RING] += (flags & IORING_ENTER_REGISTERED_RING) != 0;
+    uring->uses[URING_NO_IOWAIT] += (flags & IORING_ENTER_NO_IOWAIT) != 0;
+    return uring->calls->enter(uring, unsubmitted(uring), wait, flags, arg);
+}
+
+/* Errors that are the ring's business: interrupted, timed out, short of memory for the moment. */
+static int passing(ferry_loop *loop, int result) {
+    if (result >= 0 || result == -EINTR || result == -ETIME) return 0;
+    if (result == -EBUSY || result == -EAGAIN) {
+        loop->stats.busy_retries++;
+        return 0;
+    }
+    return ferry_error_from_system(-result);
+}
+
+/* ---- Completion entries to records -------------------------------------------------------------
+ */
+
+static void wake_arm(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    struct io_uring_sqe *sqe = uring_sqe(loop);
+    if (sqe == NULL) return; /* the next wait tries again */
+    io_uring_prep_read(sqe, uring->wake_fd, &uring->wake_value, sizeof uring->wake_value, 0);
+    sqe->user_data = TAG_WAKE;
+    uring->wake_armed = true;
+}
+
+/* Codes that the kernel means for itself: a call that it would have started again. */
+static bool interrupted(int error) {
+    enum { ERESTARTSYS_ = 512, ERESTARTNOINTR_, ERESTARTNOHAND_, ERESTART_RESTARTBLOCK_ = 516 };
+    return error == EINTR || error == ERESTARTSYS_ || error == ERESTARTNOINTR_ ||
+           error == ERESTARTNOHAND_ || error == ERESTART_RESTARTBLOCK_;
+}
+
+static void record_error(struct ferry__record *record, int error) {
+    if (interrupted(error)) {
+        record->result = 0;
+        record->flags = RECORD_INTERRUPTED;
+    } else if (error == EAGAIN && uring_poll_events(record->op) != 0) {
+        record->result = 0; /* opened elsewhere as nonblocking: the ring does not wait for it */
+        record->flags = RECORD_NOT_READY;
+    } else {
+        record->result = ferry_error_from_system(error);
+        record->flags = 0;
+    }
+}
+
+static void record_put(ferry_loop *loop, const struct io_uring_cqe *cqe) {
+    struct ferry__record *record = &loop->records[loop->record_tail++ % RECORDS];
+    record->op = (ferry_op *)(uintptr_t)cqe->user_data;
+    if (FERRY__UNLIKELY(cqe->res < 0)) {
+        record_error(record, -cqe->res);
+        return;
+    }
+    record->result = cqe->res;
+    record->flags = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY ? 0 : RECORD_DRAINED;
+    uring_finish(record->op);
+}
+
+static void tag_put(struct uring *uring, const struct io_uring_cqe *cqe) {
+    if (cqe->user_data == TAG_WAKE) uring->wake_armed = false;
+    if (cqe->user_data == TAG_PROBE) uring->probe_result = cqe->res;
+}
+
+/* Takes what has completed, as far as the loop has room. */
+static void reap(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    struct io_uring_cq *cq = &uring->ring.cq;
+    unsigned head = *cq->khead;
+    unsigned tail = io_uring_smp_load_acquire(cq->ktail);
+    while (head != tail && loop->record_tail - loop->record_head < RECORDS) {
+        const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+        if (FERRY__LIKELY(cqe->user_data > TAG_PROBE)) {
+            record_put(loop, cqe);
+        } else {
+            tag_put(uring, cqe);
+        }
+        head++;
+    }
+    io_uring_smp_store_release(cq->khead, head);
+}
+
+/* ---- A free entry
+ * -------------------------------------------------------------------------------- */
+
+struct io_uring_sqe *uring_sqe(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    if (FERRY__UNLIKELY(unsubmitted(uring) == uring->sq_entries)) {
+        loop->stats.system_submits++;
+        int result = enter(uring, 0, 0, NULL);
+        if (result == -EBUSY || result == -EAGAIN) { /* completions must go first */
+            loop->stats.busy_retries++;
+            reap(loop);
+            (void)enter(uring, 0, IORING_ENTER_GETEVENTS, NULL);
+        }
+        if (unsubmitted(uring) == uring->sq_entries) return NULL;
+    }
+    return &uring->ring.sq.sqes[uring->sq_tail++ & uring->sq_mask];
+}
+
+/* ---- Waiting -----------------------------------------------------------------------------------
+ */
+
+/* Would entering without waiting bring or hand over anything? */
+static bool worth_entering(ferry_loop *loop, const struct uring *uring) {
+    unsigned flags = IO_URING_READ_ONCE(*uring->ring.sq.kflags);
+    if (flags & IORING_SQ_CQ_OVERFLOW) {
+        loop->stats.overflows++;
+        return true;
+    }
+    return unsubmitted(uring) > 0 || flags & IORING_SQ_TASKRUN ||
+           !uring_has(uring, URING_TASKRUN_FLAG);
+}
+
+/* The argument for a wait until deadline, NULL if it has passed already. */
+static struct io_uring_getevents_arg *wait_arg(struct uring *uring, uint64_t deadline) {
+    uring->wait_arg = (struct io_uring_getevents_arg){.sigmask_sz = 0};
+    if (deadline != UINT64_MAX) {
+        uint64_t now = ferry__os_clock();
+        if (deadline <= now) return NULL;
+        uring->timeout.tv_sec = (int64_t)((deadline - now) / NS_PER_S);
+        uring->timeout.tv_nsec = (int64_t)((deadline - now) % NS_PER_S);
+        uring->wait_arg.ts = (uint64_t)(uintptr_t)&uring->timeout;
+    }
+    return &uring->wait_arg;
+}
+
+int uring_wait(ferry_loop *loop, uint64_t deadline) {
+    struct uring *uring = uring_of(loop);
+    if (FERRY__UNLIKELY(!uring->wake_armed)) wake_arm(loop);
+    bool worth = worth_entering(loop, uring);
+    struct io_uring_getevents_arg *arg = deadline != 0 ? wait_arg(uring, deadline) : NULL;
+    int error = 0;
+    if (arg != NULL) {
+        loop->stats.system_waits++;
+        error = passing(loop, enter(uring, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, arg));
+    } else if (worth) {
+        loop->stats.system_waits++;
+        error = passing(loop, enter(uring, 0, IORING_ENTER_GETEVENTS, NULL));
+    }
+    reap(loop);
+    return error;
+}
+
+/* ---- The wake-up
+ * --------------------------------------------------------------------------------- */
+
+void uring_wake(ferry_loop *loop) {
+    uint64_t one = 1;
+    int before = errno; /* may run in a signal handler */
+    ssize_t wrote = ferry__calls.write(uring_of(loop)->wake_fd, &one, sizeof one);
+    (void)wrote; /* it fails only when the counter is full, and then it wakes all the same */
+    errno = before;
+}
+
+void uring_wake_end(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    struct io_uring_sqe *sqe = uring->wake_armed ? uring_sqe(loop) : NULL;
+    if (sqe != NULL) {
+        io_uring_prep_cancel64(sqe, TAG_WAKE, 0);
+        sqe->user_data = TAG_IGNORED;
+    }
+    /* Bounded, in case that the system refuses: closing the ring ends it too, only later. */
+    for (int i = 0; uring->wake_armed && i < 1000; i++) {
+        (void)enter(uring, 1, IORING_ENTER_GETEVENTS, NULL);
+        reap(loop);
+    }
+}
+
+/* The flag is looked at before the descriptor: one that is no socket tells the two answers apart.
+ */
+bool uring_probe_poll_first(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    struct io_uring_sqe *sqe = uring_sqe(loop);
+    if (sqe == NULL) return false;
+    io_uring_prep_recv(sqe, uring->wake_fd, NULL, 0, 0);
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    sqe->user_data = TAG_PROBE;
+    uring->probe_result = 0;
+    uring_wake(loop);
+    for (int i = 0; uring->probe_result == 0 && i < 1000; i++) {
+        (void)enter(uring, 1, IORING_ENTER_GETEVENTS, NULL);
+        reap(loop);
+    }
+    return uring->probe_result == -ENOTSOCK;
+}

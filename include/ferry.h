@@ -1,0 +1,644 @@
+/* ferry.h - completion-based input and output
+ *
+ * You hand an operation and its buffer over, Ferry carries it across, and your callback runs when
+ * it has landed. The file is in reading order: errors, the operation, the loop, what never blocks
+ * (ordinary functions), what may wait (operations).
+ *
+ *     static void arrived(ferry_op *op) {
+ *         if (op->result < 0) puts(ferry_strerror(op->result));
+ *         else printf("%lld bytes\n", (long long)op->result);
+ *     }
+ *     ...
+ *     ferry_loop *loop;
+ *     ferry_op op = {0};
+ *     char buf[4096];
+ *     if (ferry_loop_open(&loop, NULL) < 0) return 1;
+ *     ferry_recv(loop, &op, fd, buf, sizeof buf, 0, arrived);
+ *     ferry_run(loop, FERRY_RUN_DONE);
+ *     ferry_loop_close(loop);
+ *
+ * The contract, in short (docs/contract.md has it whole, with its fourteen numbered rules):
+ *   - Submitting never fails, blocks, calls back or allocates. Every outcome arrives as a
+ * completion.
+ *   - Each submitted operation has exactly one final completion.
+ *   - Callbacks run only inside ferry_run() and ferry_loop_drain(), one at a time.
+ *   - Operation, buffer, address and vector belong to Ferry from submit to the final completion.
+ *
+ * Threads: a loop and all that is submitted to it belong to one thread: the one that first runs the
+ * loop, before that the one that opened it. Only ferry_post() and ferry_stop() may be called from
+ * elsewhere. Functions below say nothing about threads where this is all there is to say.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_H
+#define FERRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(FERRY_BUILD) && defined(__GNUC__)
+#define FERRY_API __attribute__((visibility("default")))
+#else
+#define FERRY_API
+#endif
+
+/* ---- Version ------------------------------------------------------------------------------- */
+
+#define FERRY_VERSION_MAJOR 0
+#define FERRY_VERSION_MINOR 1
+#define FERRY_VERSION_PATCH 0
+#define FERRY_VERSION_STRING "0.1.0"
+#define FERRY_VERSION_NUMBER                                                                       \
+    (FERRY_VERSION_MAJOR * 10000 + FERRY_VERSION_MINOR * 100 + FERRY_VERSION_PATCH)
+
+/* The version of the library that is linked, as opposed to the header: "0.1.0". Any thread. */
+FERRY_API const char *ferry_version(void);
+
+/* ---- Errors -------------------------------------------------------------------------------- */
+
+/* One set of negative numbers, the same on every system. X(name, number, text) */
+#define FERRY_ERROR_LIST(X)                                                                        \
+    X(FERRY_ECANCELED, 1, "the operation was cancelled")                                           \
+    X(FERRY_ETIMEDOUT, 2, "the deadline passed, or the peer did not answer in time")               \
+    X(FERRY_ECLOSED, 3, "the loop is draining or closed")                                          \
+    X(FERRY_EBUSY, 4, "busy: operations are in flight, or the call came from inside a callback")   \
+    X(FERRY_EFORKED, 5, "the loop belongs to the parent process")                                  \
+    X(FERRY_ENOTSUP, 6, "not supported by this system, backend or descriptor")                     \
+    X(FERRY_EINVAL, 7, "an argument is not valid")                                                 \
+    X(FERRY_EBADF, 8, "not an open descriptor, closed or closing, or not open for this")           \
+    X(FERRY_EFAULT, 9, "a bad address was given")                                                  \
+    X(FERRY_ENOMEM, 10, "out of memory")                                                           \
+    X(FERRY_EMFILE, 11, "this process has too many open descriptors")                              \
+    X(FERRY_ENFILE, 12, "the system has too many open descriptors")                                \
+    X(FERRY_EACCES, 13, "permission denied")                                                       \
+    X(FERRY_EPERM, 14, "operation not permitted")                                                  \
+    X(FERRY_ENOENT, 15, "no such file or directory")                                               \
+    X(FERRY_EEXIST, 16, "the file exists already")                                                 \
+    X(FERRY_EISDIR, 17, "a directory where a file is needed")                                      \
+    X(FERRY_ENOTDIR, 18, "not a directory")                                                        \
+    X(FERRY_ENOTEMPTY, 19, "the directory is not empty")                                           \
+    X(FERRY_ENAMETOOLONG, 20, "the name is too long")                                              \
+    X(FERRY_ELOOP, 21, "too many symbolic links")                                                  \
+    X(FERRY_EXDEV, 22, "the two are on different file systems")                                    \
+    X(FERRY_EROFS, 23, "the file system is read-only")                                             \
+    X(FERRY_ENOSPC, 24, "no space left on the device")                                             \
+    X(FERRY_EDQUOT, 25, "the disk quota is used up")                                               \
+    X(FERRY_EFBIG, 26, "the file would grow too large")                                            \
+    X(FERRY_EIO, 27, "the device reported an error")                                               \
+    X(FERRY_ESPIPE, 28, "an offset was given but this cannot seek; use FERRY_CURRENT")             \
+    X(FERRY_ETXTBSY, 29, "the program file is being executed")                                     \
+    X(FERRY_ENXIO, 30, "no such device or address")                                                \
+    X(FERRY_ENODEV, 31, "no such device")                                                          \
+    X(FERRY_EPIPE, 32, "the other end no longer reads, or an earlier send was cut short")          \
+    X(FERRY_ECONNRESET, 33, "the peer reset the connection")                                       \
+    X(FERRY_ECONNREFUSED, 34, "nobody listens there")                                              \
+    X(FERRY_ECONNABORTED, 35, "the connection was aborted")                                        \
+    X(FERRY_ENOTCONN, 36, "the socket is not connected")                                           \
+    X(FERRY_EISCONN, 37, "the socket is connected already")                                        \
+    X(FERRY_EALREADY, 38, "a connect is already under way")                                        \
+    X(FERRY_EADDRINUSE, 39, "the address is in use")                                               \
+    X(FERRY_EADDRNOTAVAIL, 40, "the address is not available here")                                \
+    X(FERRY_EAFNOSUPPORT, 41, "the address family is not supported here")                          \
+    X(FERRY_EDESTADDRREQ, 42, "a destination address is needed; connect the socket first")         \
+    X(FERRY_EMSGSIZE, 43, "the message is too large")                                              \
+    X(FERRY_ENETUNREACH, 44, "the network is unreachable")                                         \
+    X(FERRY_EHOSTUNREACH, 45, "the host is unreachable")                                           \
+    X(FERRY_ENETDOWN, 46, "the network is down")                                                   \
+    X(FERRY_EHOSTDOWN, 47, "the host is down")                                                     \
+    X(FERRY_ENOBUFS, 48, "the system has no buffer space left")                                    \
+    X(FERRY_ENOTSOCK, 49, "not a socket")                                                          \
+    X(FERRY_EPROTO, 50, "a protocol error")                                                        \
+    X(FERRY_EPROTONOSUPPORT, 51, "the protocol is not supported")                                  \
+    X(FERRY_EPROTOTYPE, 52, "the protocol does not fit this kind of socket")                       \
+    X(FERRY_ENOPROTOOPT, 53, "no such option of the protocol")                                     \
+    X(FERRY_EAGAIN, 54, "a resource is used up for the moment")                                    \
+    X(FERRY_ENOLCK, 55, "no locks available")                                                      \
+    X(FERRY_EOVERFLOW, 56, "a value does not fit")                                                 \
+    X(FERRY_ERANGE, 57, "a value is out of range")                                                 \
+    X(FERRY_ESTALE, 58, "the file handle is stale")                                                \
+    X(FERRY_EILSEQ, 59, "an illegal byte sequence")                                                \
+    X(FERRY_EMLINK, 60, "too many links")
+
+enum ferry_error {
+#define FERRY_ERROR_ENUM(name, number, text) name = -(number),
+    FERRY_ERROR_LIST(FERRY_ERROR_ENUM)
+#undef FERRY_ERROR_ENUM
+        FERRY_ESYSTEM = -100000 /* and below: a system's code without a name of ours */
+};
+
+/* What an error means, in one English sentence: static memory, never NULL. Any thread.
+ * error: a negative result; 0 is "success", a system's code without a name of ours is told to be
+ * one (ferry_error_format() prints which). */
+FERRY_API const char *ferry_strerror(int64_t error);
+
+/* "FERRY_ECONNRESET": static memory, never NULL; "FERRY_OK" for 0 and above. Any thread. */
+FERRY_API const char *ferry_error_name(int64_t error);
+
+/* The system's own number for an error (errno, on Windows the Win32 code); 0 if it has none, as for
+ * FERRY_ECLOSED. Any thread. */
+FERRY_API int ferry_error_system(int64_t error);
+
+/* Our number for one of the system's (errno; on Windows a Win32 code). Numbers without a name of
+ * ours survive: ferry_error_system(ferry_error_from_system(n)) == n. Any thread. */
+FERRY_API int ferry_error_from_system(int code);
+
+/* Writes name, meaning and the system's number into buf, cut to len bytes with its 0.
+ * Returns the length that the whole text has, as snprintf does. Any thread. */
+FERRY_API size_t ferry_error_format(int64_t error, char *buf, size_t len);
+
+/* ---- Descriptors, vectors, addresses -------------------------------------------------------- */
+
+/* A socket, file or pipe of the system. On Windows wide enough for a SOCKET or a HANDLE.
+ * Descriptors need no registration; what was opened elsewhere works. From its first use with Ferry
+ * until ferry_close() or ferry_forget() a descriptor belongs to one loop (rule 7). */
+#ifdef _WIN32
+typedef intptr_t ferry_fd;
+#else
+typedef int ferry_fd;
+#endif
+
+#define FERRY_FD_NONE ((ferry_fd)-1)
+
+/* One piece of a vectored transfer: the layout of the system's own (struct iovec, WSABUF), so that
+ * an array of those can be handed over as it is. */
+typedef struct ferry_vec {
+#ifdef _WIN32
+    unsigned long len;
+    char *data;
+#else
+    void *data;
+    size_t len;
+#endif
+} ferry_vec;
+
+/* A socket address: IPv4, IPv6 or Unix. bytes hold the system's struct sockaddr_in, _in6 or _un. */
+typedef struct ferry_addr {
+    uint32_t len; /* bytes in use; 0: no address (an unnamed peer of a Unix socket) */
+    uint32_t reserved;
+    union {
+        unsigned char bytes[128];
+        uint64_t align;
+    } data;
+} ferry_addr;
+
+/* Fills addr from text: "127.0.0.1:80", "[::1]:8080", "[fe80::1%eth0]:80", "unix:/run/x",
+ * "unix:@abstract" (Linux). Names are not looked up. Returns 0, or FERRY_EINVAL (not an address),
+ * FERRY_ENAMETOOLONG (path of a Unix socket). Any thread. */
+FERRY_API int ferry_addr_parse(ferry_addr *addr, const char *text);
+
+/* Writes addr as text that ferry_addr_parse() reads, cut to len bytes with its 0. Returns the
+ * length that the whole text has. An empty address gives "". Any thread. */
+FERRY_API size_t ferry_addr_format(const ferry_addr *addr, char *buf, size_t len);
+
+/* The port in the host's byte order; 0 if there is none. Any thread. */
+FERRY_API unsigned ferry_addr_port(const ferry_addr *addr);
+
+/* ---- The operation -------------------------------------------------------------------------- */
+
+typedef struct ferry_op ferry_op;
+typedef struct ferry_loop ferry_loop;
+
+/* Runs at each completion, on the loop's thread. It may submit, cancel, close, stop the loop, and
+ * reuse or free its own operation, which is idle again once its final callback starts. */
+typedef void ferry_cb(ferry_op *op);
+
+/* Blocking work, run by a worker thread. What it returns becomes op->result. */
+typedef int64_t ferry_work_fn(void *arg);
+
+/* An operation: yours, embedded in your own struct, zeroed before its first use. At most 128 bytes.
+ * The fields above the line are for you. Those the submit functions fill, but for user and
+ * deadline_ns, which you set and Ferry never changes. */
+struct ferry_op {
+    ferry_cb *done;       /* set by the submit call; may be NULL: nobody wants to know */
+    uint64_t deadline_ns; /* in: relative to submit, 0 for none; with FERRY_ABSOLUTE on
+                             ferry_now()'s clock. Past it the operation ends with FERRY_ETIMEDOUT,
+                             never early. */
+    int64_t result;       /* out: bytes, a descriptor or 0; a negative FERRY_E... */
+    uint64_t transferred; /* out: bytes moved, also when result is an error */
+    uint32_t flags;       /* out: FERRY_MORE, FERRY_EOF */
+    ferry_fd fd;          /* the descriptor that was given */
+
+    /* ---- below: the library's ---- */
+    const void *buf; /* what was asked: buffer, vector, path, address */
+    uint64_t len;    /* bytes, or count of vectors */
+    uint32_t asked;  /* submit flags */
+    uint8_t code;    /* enum ferry_op_code */
+    uint8_t state;   /* 0: idle */
+    uint16_t bits;   /* what has happened to it on the way */
+    void *user;      /* yours, never touched (here, so that the line above is what I/O touches) */
+    uint64_t offset; /* position in a file; first expiry of a timer */
+    uint64_t more;   /* a second address or number, by kind */
+    struct {
+        ferry_op *prev, *next;
+    } link; /* the one list that it is on */
+    struct {
+        uint64_t when; /* ns on the loop's clock */
+        ferry_op *prev, *next;
+    } timer; /* its deadline, or its expiry if it is a timer */
+};
+
+/* From an operation back to the struct of yours that holds it:
+ *     struct conn *c = ferry_container(op, struct conn, read_op); */
+#define ferry_container(op, type, member) ((type *)(void *)((char *)(op)-offsetof(type, member)))
+
+/* Completion flags, in op->flags. */
+#define FERRY_MORE 0x1u /* not the final completion: the operation is still in flight */
+#define FERRY_EOF 0x2u  /* result 0 because the stream or file ended */
+
+/* Submit flags. Those that do not apply to an operation end it with FERRY_EINVAL. */
+#define FERRY_SOME 0x1u /* send, write: may end short */
+#define FERRY_ALL 0x2u  /* recv, read: ends when the buffer is full, or with what cut it short */
+#define FERRY_BACKGROUND 0x4u /* any: does not keep ferry_run() going */
+#define FERRY_ABSOLUTE 0x8u   /* any: times are points on ferry_now()'s clock, not spans */
+#define FERRY_DATA 0x10u      /* sync: the data and what is needed to read it, no other metadata */
+
+/* The kinds of operation, for ferry_supports() and ferry_op_name(). */
+enum ferry_op_code {
+    FERRY_OP_NONE,
+    FERRY_OP_NOP,
+    FERRY_OP_TIMER,
+    FERRY_OP_POST,
+    FERRY_OP_WORK,
+    FERRY_OP_ACCEPT,
+    FERRY_OP_CONNECT,
+    FERRY_OP_RECV,
+    FERRY_OP_RECVV,
+    FERRY_OP_SEND,
+    FERRY_OP_SENDV,
+    FERRY_OP_SHUTDOWN,
+    FERRY_OP_OPEN,
+    FERRY_OP_READ,
+    FERRY_OP_READV,
+    FERRY_OP_WRITE,
+    FERRY_OP_WRITEV,
+    FERRY_OP_SYNC,
+    FERRY_OP_TRUNCATE,
+    FERRY_OP_STAT,
+    FERRY_OP_CLOSE,
+    FERRY_OP_COUNT
+};
+
+/* "recv", "timer", ...: static memory, never NULL ("?" for no such code). Any thread. */
+FERRY_API const char *ferry_op_name(unsigned code);
+
+/* ---- The loop ------------------------------------------------------------------------------- */
+
+enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_NONE };
+
+/* config.flags */
+/* FERRY_KEEP_SIGPIPE: leave SIGPIPE alone; else it is set to be ignored if it was at its default,
+ * since a write to a broken pipe would end the process. */
+#define FERRY_KEEP_SIGPIPE 0x1u
+/* FERRY_OWN_WORKERS: a worker pool for this loop alone; else one serves the whole process. */
+#define FERRY_OWN_WORKERS 0x2u
+
+/* How to open a loop. Zero it, set size, then what you need. */
+typedef struct ferry_config {
+    size_t size;                 /* sizeof(ferry_config): tells which fields there are */
+    enum ferry_backend backend;  /* FERRY_AUTO tries the best first. The environment's FERRY_BACKEND
+                                    (auto, uring, none) overrides, not in privileged programs. */
+    uint32_t flags;              /* FERRY_KEEP_SIGPIPE, ... */
+    uint32_t submission_entries; /* size of the submission queue, 0: 256. Bounds nothing. */
+    uint32_t completion_entries; /* size of the completion queue, 0: 8192. Bounds nothing. */
+    const char *disable;     /* features not to use, as ferry_loop_describe() names them, separated
+                                by commas; "all" for each optional one. FERRY_DISABLE in the
+                                environment adds to them, not in privileged programs. */
+    uint32_t worker_threads; /* of the worker pool, 0: 4; for a pool of the loop's own, or if this
+                                loop is the first to use the process's */
+    uint32_t worker_queue_max; /* work of this loop handed to the pool at once, 0: 256; more waits
+                                  in the loop and is counted in ferry_stats.work_waited */
+    void *(*allocate)(size_t bytes, void *context); /* NULL: malloc. Called while a loop opens, */
+    void (*release)(void *memory, void *context);   /* never while submitting; aligned as malloc */
+    void *allocator_context;
+    char *why;      /* where to tell why no loop could be opened, may be NULL */
+    size_t why_len; /* its bytes, the 0 included */
+} ferry_config;
+
+/* Opens a loop. config may be NULL. Returns 0 and sets *loop; else *loop is NULL and it returns
+ * FERRY_ENOTSUP (every backend was refused; config.why tells the reasons), FERRY_EINVAL (config:
+ * a NULL loop, a size that does not fit, one allocator function without the other, an unknown
+ * feature or backend), FERRY_ENOMEM, or FERRY_EMFILE/FERRY_ENFILE: full descriptor tables are
+ * reported, not worked around. Any thread; that thread owns the loop until another runs it. */
+FERRY_API int ferry_loop_open(ferry_loop **loop, const ferry_config *config);
+
+/* Closes a loop that has nothing in flight: memory, descriptors and threads are gone when it
+ * returns 0. Else FERRY_EBUSY: operations are in flight (ferry_loop_drain() ends them), or the call
+ * came from inside a callback. The loop stays usable then. In a forked child it frees the memory
+ * and touches nothing that the parent uses. NULL is fine. No post may be under way. */
+FERRY_API int ferry_loop_close(ferry_loop *loop);
+
+/* Cancels all that is in flight, runs the callbacks, ends new submits with FERRY_ECLOSED (but still
+ * carries out ferry_close(), so that callbacks can let go of what they hold) and refuses posts.
+ * timeout_ns: how long to wait for it all. Returns 0: nothing is in flight, FERRY_EBUSY: time is up
+ * (call it again), or it was called inside a callback, FERRY_EFORKED. */
+FERRY_API int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns);
+
+enum ferry_run_mode {
+    FERRY_RUN_DONE,  /* until nothing in flight keeps it going, or ferry_stop() */
+    FERRY_RUN_ONCE,  /* one turn: waits for at least one completion, and delivers what there is */
+    FERRY_RUN_NOWAIT /* one turn without waiting */
+};
+
+/* Runs the loop: submits what was queued, waits, delivers completions. The thread that calls it
+ * first owns the loop from then on. Returns 0: nothing is in flight that keeps it going, 1:
+ * something is (after ferry_stop(), or one turn), FERRY_EBUSY: called inside a callback,
+ * FERRY_EFORKED: in a forked child, FERRY_EINVAL: no such mode, or the error with which the system
+ * refused to wait. */
+FERRY_API int ferry_run(ferry_loop *loop, enum ferry_run_mode mode);
+
+/* Makes ferry_run() return after the callback that runs, or the turn that waits; called while the
+ * loop is not running, the next ferry_run() returns at once. Any thread, signal handlers too. */
+FERRY_API void ferry_stop(ferry_loop *loop);
+
+/* The loop's clock in nanoseconds: monotonic, read once per turn (CLOCK_MONOTONIC on Linux). */
+FERRY_API uint64_t ferry_now(const ferry_loop *loop);
+
+/* Keep ferry_run() going although nothing is in flight, as while posts are expected; and no longer.
+ * They count. A release without a hold stops the program. */
+FERRY_API void ferry_hold(ferry_loop *loop);
+FERRY_API void ferry_release(ferry_loop *loop);
+
+enum ferry_feature_state {
+    FERRY_FEATURE_MISSING, /* the system does not have it */
+    FERRY_FEATURE_MASKED,  /* turned off by config.disable or the environment */
+    FERRY_FEATURE_FOUND
+};
+
+typedef struct ferry_feature {
+    const char *name;
+    enum ferry_feature_state state;
+    uint64_t uses; /* how often it was used so far */
+} ferry_feature;
+
+typedef struct ferry_refusal {
+    const char *backend;
+    int error;          /* a FERRY_E... */
+    const char *reason; /* a sentence */
+} ferry_refusal;
+
+typedef struct ferry_description {
+    const char *backend;           /* the one in use */
+    const ferry_feature *features; /* the optional ones */
+    size_t feature_count;
+    const ferry_refusal *refusals; /* better ones that could not be used */
+    size_t refusal_count;
+    uint32_t submission_entries; /* sizes as they turned out, 0 where there are none */
+    uint32_t completion_entries;
+} ferry_description;
+
+/* What the loop runs on and why. Valid until the loop is closed; each call refreshes it. */
+FERRY_API const ferry_description *ferry_loop_describe(ferry_loop *loop);
+
+typedef struct ferry_stats {
+    uint64_t submitted; /* operations handed over */
+    uint64_t completed; /* final completions delivered */
+    uint64_t in_flight; /* the difference */
+    uint64_t turns;
+    uint64_t system_waits;    /* calls that submit to the system and wait */
+    uint64_t system_submits;  /* calls in between, because a submission queue was full */
+    uint64_t overflows;       /* turns that found the completion queue overflown */
+    uint64_t busy_retries;    /* submits that the system put off */
+    uint64_t wakeups;         /* by other threads */
+    uint64_t accept_pauses;   /* accepts that waited because descriptors had run out */
+    uint64_t accept_attempts; /* accepts tried again for it */
+    uint64_t work_waited;     /* work that found config.worker_queue_max reached */
+    uint64_t sends_gathered;  /* sends that shared one call with others of their stream */
+    uint64_t allocations;     /* calls of config.allocate */
+} ferry_stats;
+
+/* Copies the counters; len is sizeof(ferry_stats), so that it can grow. */
+FERRY_API void ferry_loop_stats(const ferry_loop *loop, ferry_stats *stats, size_t len);
+
+/* Whether the loop can carry out a kind of operation (enum ferry_op_code): 1 or 0. One that it
+ * cannot completes with FERRY_ENOTSUP. */
+FERRY_API int ferry_supports(const ferry_loop *loop, unsigned code);
+
+/* ---- Ordinary functions: these never wait ---------------------------------------------------- */
+
+enum ferry_family { FERRY_INET = 1, FERRY_INET6, FERRY_UNIX };
+enum ferry_socket_type { FERRY_STREAM = 1, FERRY_DATAGRAM, FERRY_SEQPACKET };
+
+/* Makes a socket, not inherited by programs that are executed. Returns 0 and sets *fd, or an error
+ * (FERRY_EINVAL, FERRY_EMFILE, FERRY_EAFNOSUPPORT, FERRY_EPROTONOSUPPORT, ...; see socket(2)). */
+FERRY_API int ferry_socket(ferry_loop *loop, ferry_fd *fd, enum ferry_family family,
+                           enum ferry_socket_type type);
+
+/* Binds to an address; port 0 lets the system choose. Returns 0 or an error (FERRY_EADDRINUSE,
+ * FERRY_EACCES, FERRY_EINVAL, ...; see bind(2)). */
+FERRY_API int ferry_bind(ferry_loop *loop, ferry_fd fd, const ferry_addr *addr);
+
+/* Makes a stream socket, binds it and listens: for IPv4 and IPv6 with SO_REUSEADDR, for IPv6 alone
+ * with IPV6_V6ONLY (a second listener takes IPv4). backlog: connections waiting to be accepted, 0
+ * for the system's maximum. Returns 0 and sets *fd, or an error. */
+FERRY_API int ferry_listen(ferry_loop *loop, ferry_fd *fd, const ferry_addr *addr, int backlog);
+
+/* The socket's own address (with the port that the system chose), and its peer's. Return 0 or an
+ * error (FERRY_ENOTCONN, FERRY_ENOTSOCK, FERRY_EBADF, ...). */
+FERRY_API int ferry_local_addr(ferry_loop *loop, ferry_fd fd, ferry_addr *addr);
+FERRY_API int ferry_peer_addr(ferry_loop *loop, ferry_fd fd, ferry_addr *addr);
+
+/* Makes a pipe: fds[0] is read, fds[1] written. Returns 0 or FERRY_EMFILE, FERRY_ENFILE. */
+FERRY_API int ferry_pipe(ferry_loop *loop, ferry_fd fds[2]);
+
+/* Makes a pair of connected Unix sockets. Returns 0 or an error. */
+FERRY_API int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_socket_type type);
+
+/* The loop lets go of a descriptor without closing it, which may then be used anywhere. Returns 0,
+ * or FERRY_EBUSY while operations on it are in flight, FERRY_EBADF (negative, or closing). */
+FERRY_API int ferry_forget(ferry_loop *loop, ferry_fd fd);
+
+/* Asks that an operation end. The completion is the answer (rule 5): its result if it won the race,
+ * else FERRY_ECANCELED. Idle operations, and second requests, are no-ops. When each kind can still
+ * be cancelled: always (nop, timer, accept, connect, recv, send, reads and writes of pipes, opening
+ * a FIFO); until started (files, work); never (close, post). */
+FERRY_API void ferry_cancel(ferry_loop *loop, ferry_op *op);
+
+/* Asks that all operations on a descriptor end, but for a close. */
+FERRY_API void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd);
+
+/* Submits an idle operation again, as it was: same call, arguments and callback. */
+FERRY_API void ferry_again(ferry_loop *loop, ferry_op *op);
+
+/* Runs cb(op) on the loop's thread, in the next turn. Any thread; posts of one thread arrive in
+ * order. op: idle, the library's until its callback. Wakes a loop that sleeps, and costs no system
+ * call otherwise. Returns 0, or FERRY_ECLOSED when the loop drains, FERRY_EFORKED: then op is still
+ * yours. The poster sees to it that the loop is not closed meanwhile (ferry_hold() keeps it
+ * running). */
+FERRY_API int ferry_post(ferry_loop *loop, ferry_op *op, ferry_cb *cb);
+
+/* ---- Operations ------------------------------------------------------------------------------ *
+ *
+ * Always in this order: loop, operation, target, data, flags, callback. All may end with:
+ *   FERRY_ECANCELED  it was cancelled, or its descriptor closed
+ *   FERRY_ETIMEDOUT  its deadline passed
+ *   FERRY_ECLOSED    the loop drains
+ *   FERRY_EINVAL     a flag that does not apply, or a bad argument
+ *   FERRY_EBADF      the descriptor is negative, closed, closing, or not open for this
+ *   FERRY_EMFILE     the descriptor's number is beyond what the loop was opened for (the hard limit
+ *                    RLIMIT_NOFILE at that time, 65,536 at least)
+ *   FERRY_ENOTSUP    the backend cannot do it: ferry_supports()
+ *   FERRY_EFAULT     a NULL pointer with a length, or memory that the system could not use
+ * Submitting an operation that is in flight stops the program with a message that names it.
+ */
+
+/* Completes with 0 in the next turn. */
+FERRY_API void ferry_nop(ferry_loop *loop, ferry_op *op, unsigned flags, ferry_cb *cb);
+
+/* Completes with 0 once first_ns have passed (a point in time with FERRY_ABSOLUTE). If every_ns is
+ * not 0 it repeats, each expiry every_ns after the one before, with FERRY_MORE, until cancelled:
+ * result is the number of intervals that have passed since the last completion, 1 unless the loop
+ * was late. first_ns of UINT64_MAX never expires. Never early; several due in one turn come in
+ * order. */
+FERRY_API void ferry_timer(ferry_loop *loop, ferry_op *op, uint64_t first_ns, uint64_t every_ns,
+                           unsigned flags, ferry_cb *cb);
+
+/* Runs fn(arg) on a worker thread; completes with what it returned. Can be cancelled until a worker
+ * has taken it. FERRY_EAGAIN if no worker thread could be started. */
+FERRY_API void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, void *arg,
+                          unsigned flags, ferry_cb *cb);
+
+/* Completes with the descriptor of a new connection: yours, not inherited by executed programs.
+ * peer: filled with its address, NULL if nobody wants to know. Several may wait on one listener.
+ * When descriptors run out it waits inside the library (5 ms doubling to 500 ms, or until this loop
+ * closes one) and is counted. A connection accepted although a cancel was asked for is delivered
+ * (rule 5). Errors: FERRY_EINVAL (does not listen), FERRY_ENOTSOCK, FERRY_ECONNABORTED, ...; see
+ * accept(2). */
+FERRY_API void ferry_accept(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_addr *peer,
+                            unsigned flags, ferry_cb *cb);
+
+/* Completes with 0 once connected. addr: read until the completion. Sends and receives may be
+ * submitted behind it and wait; if it fails they end with FERRY_ECANCELED.
+ * Errors: FERRY_ECONNREFUSED, FERRY_ENETUNREACH, FERRY_EISCONN, FERRY_EAFNOSUPPORT, ...;
+ * connect(2). */
+FERRY_API void ferry_connect(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_addr *addr,
+                             unsigned flags, ferry_cb *cb);
+
+/* Receives into buf, or into count vectors: completes with the bytes received, at least one, at
+ * most len; with FERRY_ALL with len unless the stream ends (fewer) or an error cuts it short (the
+ * error; op->transferred tells the bytes). The end of a stream is 0 with FERRY_EOF; an empty
+ * datagram, and a len of 0, are 0 without. A datagram longer than len is cut. One call moves at
+ * most 2 GiB - 4 KiB. Receives on one stream complete in the order of their submission (rule 9).
+ * Errors: FERRY_ECONNRESET, FERRY_ENOTCONN, FERRY_ENOTSOCK, ...; see recv(2). */
+FERRY_API void ferry_recv(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len,
+                          unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
+                           size_t count, unsigned flags, ferry_cb *cb);
+
+/* Sends buf, or count vectors: on a stream all of it, unless FERRY_SOME; on other sockets one
+ * message. Completes with the bytes sent. What is cut short ends with the error that cut it,
+ * op->transferred tells the bytes; then the sends waiting behind it end with FERRY_ECANCELED and
+ * later ones with FERRY_EPIPE, so that the peer never sees a stream with a hole. Never raises
+ * SIGPIPE. Errors: FERRY_EPIPE, FERRY_ECONNRESET, FERRY_EMSGSIZE, FERRY_EDESTADDRREQ, ...; see
+ * send(2). */
+FERRY_API void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
+                          unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
+                           size_t count, unsigned flags, ferry_cb *cb);
+
+enum ferry_shutdown_how { FERRY_SHUT_READ = 1, FERRY_SHUT_WRITE, FERRY_SHUT_BOTH };
+
+/* Ends one or both directions of a connection, after the sends submitted before it. Completes with
+ * 0 or an error (FERRY_ENOTCONN, FERRY_ENOTSOCK, ...; see shutdown(2)). */
+FERRY_API void ferry_shutdown(ferry_loop *loop, ferry_op *op, ferry_fd fd,
+                              enum ferry_shutdown_how how, unsigned flags, ferry_cb *cb);
+
+/* Closes a descriptor. Ends all that is in flight on it with FERRY_ECANCELED, waits for the last of
+ * those callbacks, hands the number back to the system, completes with 0. op may be NULL when
+ * nobody wants to know. What completed sends have moved reaches a TCP peer even if input lies
+ * unread: then the close goes on reading and discarding for up to 2 s, or op->deadline_ns, before
+ * it resets the connection (an error then: FERRY_ETIMEDOUT; the descriptor is closed nevertheless).
+ * Errors: FERRY_EBADF (not open, or closing already), FERRY_EIO, ...; see close(2): closed all the
+ * same. */
+FERRY_API void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags,
+                           ferry_cb *cb);
+
+/* How to open a file; access first, the rest or-ed to it. */
+#define FERRY_OPEN_READ 0x1u
+#define FERRY_OPEN_WRITE 0x2u
+#define FERRY_OPEN_CREATE 0x4u    /* make it if it is not there */
+#define FERRY_OPEN_EXCLUSIVE 0x8u /* with CREATE: FERRY_EEXIST if it is there */
+#define FERRY_OPEN_TRUNCATE 0x10u
+#define FERRY_OPEN_APPEND 0x20u
+#define FERRY_OPEN_DIRECTORY 0x40u /* FERRY_ENOTDIR if it is something else */
+#define FERRY_OPEN_NOFOLLOW 0x80u  /* FERRY_ELOOP if it is a symbolic link */
+#define FERRY_OPEN_DIRECT 0x100u   /* past the page cache: the system's alignment rules apply */
+#define FERRY_OPEN_DSYNC 0x200u    /* each write waits for the data to be on the device */
+
+/* Opens a file: completes with its descriptor, not inherited by executed programs. path:
+ * 0-terminated, read until the completion. permissions: for a file that is made, less the process's
+ * umask. Opening a FIFO waits for the other end as open(2) does, and can be cancelled. Errors:
+ * FERRY_ENOENT, FERRY_EACCES, FERRY_EISDIR, FERRY_EMFILE, ...; see open(2). */
+FERRY_API void ferry_open(ferry_loop *loop, ferry_op *op, const char *path, unsigned how,
+                          unsigned permissions, unsigned flags, ferry_cb *cb);
+
+/* As the offset of a read or write: at the file's current position, which moves; and the only one
+ * for what cannot seek (pipes, terminals, sockets). Operations at the current position go one after
+ * the other, in order; those at an offset run concurrently. */
+#define FERRY_CURRENT UINT64_MAX
+
+/* Reads into buf, or into count vectors, from offset (bytes): completes with the bytes read; with
+ * FERRY_ALL with len unless the end comes first. At or past the end: 0 with FERRY_EOF; len 0: 0.
+ * Errors: FERRY_EISDIR, FERRY_ESPIPE, FERRY_EIO, ...; see read(2). */
+FERRY_API void ferry_read(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len,
+                          uint64_t offset, unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_readv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
+                           size_t count, uint64_t offset, unsigned flags, ferry_cb *cb);
+
+/* Writes buf, or count vectors, at offset (bytes): all of it unless FERRY_SOME. Completes with the
+ * bytes written; what is cut short ends with the error that cut it, op->transferred tells the
+ * bytes. Errors: FERRY_EPIPE (no signal, unless FERRY_KEEP_SIGPIPE), FERRY_ENOSPC, FERRY_EFBIG,
+ * FERRY_EIO, FERRY_ESPIPE, ...; see write(2). */
+FERRY_API void ferry_write(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
+                           uint64_t offset, unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_writev(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
+                            size_t count, uint64_t offset, unsigned flags, ferry_cb *cb);
+
+/* Waits until what was written is on the device; with FERRY_DATA without metadata that is not
+ * needed to read it back. Covers the writes that have completed, not those in flight. See fsync(2).
+ */
+FERRY_API void ferry_sync(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags,
+                          ferry_cb *cb);
+
+/* Makes a file exactly length bytes long. Errors: FERRY_EINVAL (not open for writing, not a regular
+ * file, a length over 2^63), FERRY_EFBIG, ...; see ftruncate(2). */
+FERRY_API void ferry_truncate(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint64_t length,
+                              unsigned flags, ferry_cb *cb);
+
+enum ferry_file_type {
+    FERRY_FILE_OTHER,
+    FERRY_FILE_REGULAR,
+    FERRY_FILE_DIRECTORY,
+    FERRY_FILE_SYMLINK,
+    FERRY_FILE_FIFO,
+    FERRY_FILE_SOCKET,
+    FERRY_FILE_CHARACTER,
+    FERRY_FILE_BLOCK
+};
+
+/* What ferry_stat() tells. Times are nanoseconds since 1970 in UTC. */
+typedef struct ferry_file {
+    enum ferry_file_type type;
+    uint32_t permissions; /* the lower twelve bits of the mode */
+    uint32_t user, group; /* ids of the owner */
+    uint64_t size;        /* bytes */
+    uint64_t allocated;   /* bytes on the device */
+    uint64_t links;
+    uint64_t device, inode;
+    int64_t accessed_ns, modified_ns, changed_ns, created_ns; /* created: 0 where unknown */
+    uint64_t room[32]; /* the library's while the operation is in flight */
+} ferry_file;
+
+/* Fills *file for path (0-terminated; links are followed): completes with 0, or FERRY_ENOENT,
+ * FERRY_EACCES, FERRY_ENOTDIR, FERRY_ELOOP, ...; see stat(2). */
+FERRY_API void ferry_stat(ferry_loop *loop, ferry_op *op, const char *path, ferry_file *file,
+                          unsigned flags, ferry_cb *cb);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

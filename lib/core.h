@@ -1,0 +1,412 @@
+/* core.h - what the files of the core share: the loop, its descriptor slots, its records.
+ *
+ * Data flows one way (docs/how-it-works.md): op.c checks and routes what was submitted, lane.c
+ * keeps it in order, a backend carries it out and puts a record on the loop's ring, op.c makes the
+ * record the operation's end, loop.c delivers it. All of it belongs to the loop's thread, but for
+ * what is marked "shared" below.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_CORE_H
+#define FERRY_CORE_H
+
+#include "backend.h"
+#include "ferry.h"
+#include "os.h"
+#include "port.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* ---- Operations ----------------------------------------------------------------------------- */
+
+/* Where an operation is. Except for those marked otherwise it is on exactly one list, and the state
+ * says which (invariants: verify.c). Written by ferry__op_move() alone. */
+enum ferry__op_state {
+    OP_IDLE,      /* the user's; on no list */
+    OP_LANE,      /* waits in a lane of its slot */
+    OP_BACKLOG,   /* loop->backlog: waits for room with the backend */
+    OP_PAUSED,    /* loop->paused: an accept that waits for descriptors */
+    OP_WORK_WAIT, /* loop->work_waiting: waits for room in the worker pool */
+    OP_CLOSING,   /* slot->closer: a close that waits for the others, or lingers; on no list */
+    OP_IN_LANE,   /* with the backend, first in its lane */
+    OP_RUNNING,   /* with the backend; on its slot's running list, or the loop's */
+    OP_WORKING,   /* with the worker pool, or back from it in the inbox */
+    OP_TIMER,     /* in the timer wheel and nowhere else */
+    OP_POSTED,    /* in the inbox: the poster's thread put it there */
+    OP_DONE,      /* loop->landed or loop->finished: ended, its callback is next */
+    OP_STATE_COUNT
+};
+
+/* op->bits: what has happened to it on the way. */
+enum {
+    BIT_SLOT = 1 << 0,       /* counted in its slot's busy */
+    BIT_WRITE_LANE = 1 << 1, /* its lane is the write lane, else the read lane */
+    BIT_STAMP = 1 << 2,      /* on loop->to_stamp: its relative deadline begins at the next flush */
+    BIT_TIMED = 1 << 3,      /* in the timer wheel */
+    BIT_CANCEL = 1 << 4,     /* asked to end */
+    BIT_CANCEL_OWED = 1 << 5, /* and the backend had no room to be told */
+    BIT_EXPIRED = 1 << 6,     /* its deadline passed */
+    BIT_POLLING = 1 << 7,     /* waits for readiness before it is tried again */
+    BIT_HANDED = 1 << 8,      /* a close: the descriptor is with the system */
+    BIT_BLOCKING = 1 << 9,    /* carried out by a worker, in the backend's stead */
+    BIT_BACKGROUND = 1 << 10  /* does not keep ferry_run() going */
+};
+
+/* What an operation's result is. */
+enum ferry__result { RESULT_NONE, RESULT_IN, RESULT_OUT, RESULT_FD };
+
+/* The direction that keeps it in order, if any. */
+enum ferry__lane_rule {
+    LANE_FREE,     /* runs concurrently with all others */
+    LANE_READ,     /* the read lane */
+    LANE_WRITE,    /* the write lane */
+    LANE_POSITION, /* by the descriptor: a lane, or concurrently if an offset is given */
+    LANE_BOTH,     /* the write lane, and nothing starts in the read lane meanwhile */
+    LANE_CLOSE
+};
+
+/* Until when it can be cancelled. */
+enum ferry__cancel_rule { CANCEL_ALWAYS, CANCEL_UNTIL_STARTED, CANCEL_NEVER };
+
+/* Which arguments are checked before it is let in. */
+enum {
+    ARG_FD = 1 << 0,
+    ARG_BUFFER = 1 << 1,  /* buf, unless len is 0 */
+    ARG_VECTORS = 1 << 2, /* buf holds len vectors */
+    ARG_PATH = 1 << 3,
+    ARG_ADDR = 1 << 4,
+    ARG_FILE = 1 << 5,   /* a struct ferry_file in more */
+    ARG_LENGTH = 1 << 6, /* len is a length of a file */
+    ARG_CALL = 1 << 7,
+    ARG_HOW = 1 << 8
+};
+
+/* One row per operation: all that the core knows about a kind. */
+struct ferry__op_row {
+    const char *name;
+    uint32_t flags;   /* submit flags that apply */
+    uint8_t lane;     /* enum ferry__lane_rule */
+    uint8_t result;   /* enum ferry__result */
+    uint8_t cancel;   /* enum ferry__cancel_rule */
+    uint16_t checked; /* ARG_... */
+};
+
+extern const struct ferry__op_row ferry__op_table[FERRY_OP_COUNT];
+
+static inline const struct ferry__op_row *ferry__op_row(const ferry_op *op) {
+    return &ferry__op_table[op->code];
+}
+
+/* ---- Lists: doubly linked through op->link, the ends in a struct ---------------------------- */
+
+struct ferry__list {
+    ferry_op *head, *tail;
+};
+
+/* A lone element's link is neither written nor read, so that the common case, an operation alone in
+ * its lane, stays within its first 64 bytes. */
+static inline void ferry__list_push(struct ferry__list *list, ferry_op *op) {
+    if (list->tail != NULL) {
+        list->tail->link.next = op;
+        op->link.prev = list->tail;
+        list->tail = op;
+    } else {
+        list->head = list->tail = op;
+    }
+}
+
+static inline void ferry__list_remove(struct ferry__list *list, ferry_op *op) {
+    if (list->head == list->tail) {
+        list->head = list->tail = NULL;
+    } else if (list->head == op) {
+        list->head = op->link.next;
+    } else if (list->tail == op) {
+        list->tail = op->link.prev;
+    } else {
+        op->link.prev->link.next = op->link.next;
+        op->link.next->link.prev = op->link.prev;
+    }
+}
+
+static inline ferry_op *ferry__list_next(const struct ferry__list *list, const ferry_op *op) {
+    return op == list->tail ? NULL : op->link.next;
+}
+
+/* ---- Descriptors ---------------------------------------------------------------------------- */
+
+enum {
+    SLOT_CLOSING = 1 << 0, /* a close was submitted and not yet handed to the system */
+    SLOT_LEAVING = 1 << 1, /* handed: the number may be anybody's, so nothing is remembered of it */
+    SLOT_DIRTY = 1 << 2,   /* on loop->dirty: something to start at the flush */
+    SLOT_BROKEN = 1 << 3,  /* a send was cut short: later ones end with FERRY_EPIPE */
+    SLOT_SENT = 1 << 4,    /* bytes were sent: a close must not lose them */
+    SLOT_DRAINED = 1 << 5, /* the last receive took all there was: the next waits for more first */
+    SLOT_LINGERING = 1 << 6 /* the close reads and discards until the peer has what was sent */
+};
+
+/* One per descriptor number. Zero means: never used. */
+struct ferry__slot {
+    struct ferry__list lane[2]; /* 0 read, 1 write; the first may be with the backend */
+    struct ferry__list running; /* concurrent operations with the backend */
+    ferry_op *closer;           /* the close that waits */
+    uint32_t busy;              /* operations that a close waits for */
+    uint32_t generation;        /* of the number: counts closes and forgets */
+    int32_t next_dirty;         /* next on loop->dirty, -1 the last */
+    uint16_t gathered; /* sends at the head of the write lane that share one call; 0: one */
+    uint8_t kind;      /* enum ferry__fd_kind */
+    uint8_t flags;     /* SLOT_... */
+    uint16_t connects; /* connects in the write lane: the read lane waits */
+};
+
+enum { READ_LANE, WRITE_LANE };
+
+/* ---- Time ----------------------------------------------------------------------------------- */
+
+#define WHEEL_LEVELS 8
+#define WHEEL_BINS 64
+#define WHEEL_SHIFT 20 /* a bin of the lowest level is 2^20 ns, about a millisecond, wide */
+
+/* A hierarchical wheel: bins only sort roughly, entries keep exact nanoseconds (timer.c). */
+struct ferry__wheel {
+    uint64_t tick;    /* where the wheel stands: ns >> WHEEL_SHIFT */
+    uint64_t nearest; /* not later than the nearest entry, if known */
+    size_t count;
+    bool nearest_known;
+    uint64_t used[WHEEL_LEVELS]; /* a bit for each bin that is not empty */
+    ferry_op *bin[WHEEL_LEVELS][WHEEL_BINS];
+};
+
+/* ---- Completions ---------------------------------------------------------------------------- */
+
+#define RECORDS 1024u /* a power of two: what a backend may put down before the loop delivers */
+#define TURN_CALLBACKS 1024u
+
+/* ---- Threads -------------------------------------------------------------------------------- */
+
+struct ferry__pool;
+
+/* What other threads reach: alone in its cache lines. */
+struct ferry__inbox {
+    alignas(64) _Atomic(ferry_op *) top; /* posts and finished work, newest first */
+    _Atomic bool asleep;  /* the loop waits in the backend, or is about to: wake it */
+    _Atomic bool stop;    /* ferry_stop() was called */
+    _Atomic bool refuses; /* the loop drains: no more posts */
+    _Atomic uint64_t wakeups;
+};
+
+/* ---- The loop ------------------------------------------------------------------------------- */
+
+enum {
+    GATE_NEW = 1 << 0,  /* nobody has run it yet: keep what is submitted */
+    GATE_DRAIN = 1 << 1 /* it drains: end what is submitted */
+};
+
+struct ferry_loop {
+    const struct ferry__backend *backend;
+    void *system; /* the backend's own */
+    struct ferry__slot *slots;
+    uint32_t slot_count;
+    uint32_t gate;                   /* GATE_... */
+    uint32_t fork_count;             /* ferry__os_fork_count when it was opened */
+    int32_t dirty_first, dirty_last; /* slots to start something in, -1 none */
+    uint64_t now;                    /* ns */
+    uint64_t in_flight;              /* submitted and not yet delivered */
+    uint64_t keeping;                /* of those, the ones that keep ferry_run() going, and holds */
+    uint32_t record_head, record_tail;
+    uint32_t delivered; /* callbacks in this turn */
+    bool running;
+    struct ferry__list landed;   /* ended by the record at hand */
+    struct ferry__list finished; /* ended otherwise: timers, posts, errors, cancels */
+    struct ferry__list backlog;
+    struct ferry__list running_free; /* OP_RUNNING without a descriptor */
+    struct ferry__list paused;
+    struct ferry__list work_waiting;
+    struct ferry__list *ending; /* where what ends goes: &finished, or &landed while landing */
+    ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
+    uint8_t support[FERRY_OP_COUNT]; /* enum ferry__support, filled by the backend */
+    uint32_t cancels_owed;
+    int32_t slot_top; /* highest slot in use so far, -1 none */
+
+    uint64_t pause_ns;    /* how long accepts pause now */
+    uint64_t pause_until; /* when the first of paused is tried again; UINT64_MAX: none */
+    uint64_t pause_last;  /* when an accept last met full descriptor tables */
+
+    struct ferry__pool *pool; /* NULL until the first work */
+    uint32_t work_out;        /* handed to the pool */
+    uint32_t work_max, work_threads;
+    bool own_workers;
+
+    ferry_op *spare;  /* free ones, through link.next */
+    ferry_op *spares; /* address space for them, one per slot at most */
+    uint32_t spares_used;
+    uint64_t holds;
+
+    struct ferry__thread_id owner;
+    struct ferry__wheel wheel;
+    ferry_stats stats;
+    ferry_description description;
+    ferry_refusal refusals[4];
+    void *(*allocate)(size_t, void *);
+    void (*release)(void *, void *);
+    void *allocator_context;
+    void *raw; /* what allocate gave: the loop itself is aligned within */
+    struct ferry__record records[RECORDS];
+    struct ferry__inbox inbox; /* shared */
+};
+
+/* ---- op.c ----------------------------------------------------------------------------------- */
+
+/* The only writer of an operation's state. */
+static inline void ferry__op_move(ferry_op *op, enum ferry__op_state state);
+/* Makes a record its operation's end, or the start of its next step. */
+void ferry__op_land(ferry_loop *loop, const struct ferry__record *record);
+/* Begins the relative deadlines of what was submitted since the last call. */
+void ferry__op_stamp(ferry_loop *loop);
+/* op's deadline has passed, or it is a timer that is due. */
+void ferry__op_due(ferry_loop *loop, ferry_op *op);
+/* A delivered completion had FERRY_MORE: on to the next. */
+void ferry__op_continue(ferry_loop *loop, ferry_op *op);
+/* op has come in from another thread: a post, or work done. */
+void ferry__op_arrived(ferry_loop *loop, ferry_op *op);
+/* Its relative deadline, or a timer's span, begins at the next flush. */
+void ferry__op_stamp_later(ferry_loop *loop, ferry_op *op);
+void ferry__timer_arm(ferry_loop *loop, ferry_op *op, uint64_t deadline);
+void ferry__op_flush_backlog(ferry_loop *loop);
+void ferry__op_flush_cancels(ferry_loop *loop);
+
+/* ---- accept.c -------------------------------------------------------------------------------- */
+
+/* Descriptors have run out: op waits inside the library. */
+void ferry__accept_pause(ferry_loop *loop, ferry_op *op);
+void ferry__accept_succeeded(ferry_loop *loop);
+/* Tries the next one that waits, if it is time. */
+void ferry__accept_retry(ferry_loop *loop);
+/* A descriptor has become free. */
+void ferry__accept_hurry(ferry_loop *loop);
+/* Ends an operation: the only way out, exactly once. It must be on no list but the wheel's. */
+void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags);
+/* Asks one operation to end, with FERRY_ETIMEDOUT if expired. */
+void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired);
+/* Gives the backend an operation that runs concurrently, or puts it on the backlog. */
+void ferry__op_start(ferry_loop *loop, ferry_op *op);
+const char *ferry__op_state_name(unsigned state);
+/* Prints the message and the trace, and ends the program. */
+FERRY__NORETURN void ferry__op_fatal(const ferry_op *op, const char *what);
+
+/* ---- loop.c --------------------------------------------------------------------------------- */
+
+/* Stops the program if op is handed to a loop in a forked child, or in debug builds from a thread
+ * that does not own the loop. */
+void ferry__loop_misused(const ferry_loop *loop, const ferry_op *op);
+
+static inline void ferry__loop_check(const ferry_loop *loop, const ferry_op *op) {
+    if (FERRY__DEBUG || FERRY__UNLIKELY(loop->fork_count != ferry__os_fork_count)) {
+        ferry__loop_misused(loop, op);
+    }
+}
+
+/* ---- lane.c --------------------------------------------------------------------------------- */
+
+void ferry__lane_submit(ferry_loop *loop, ferry_op *op);
+/* Takes an operation out of its lane. What comes next is started by ferry__lane_next(). */
+void ferry__lane_leave(ferry_loop *loop, ferry_op *op);
+void ferry__lane_next(ferry_loop *loop, ferry_fd fd);
+/* A send, or with both a connect, ended badly: ends what waits behind it. */
+void ferry__lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both);
+/* op is first in its lane and with nobody: gives it to the backend (again). */
+void ferry__lane_restart(ferry_loop *loop, ferry_op *op);
+/* Starts all that waits for the flush. */
+void ferry__lane_flush(ferry_loop *loop);
+void ferry__slot_dirty(ferry_loop *loop, struct ferry__slot *slot);
+/* The system handed this number out: whatever was known of it is void. */
+void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind);
+void ferry__slot_close(ferry_loop *loop, ferry_op *op);
+void ferry__slot_linger(ferry_loop *loop, ferry_op *op);
+void ferry__slot_closed(ferry_loop *loop, ferry_op *op, int64_t result);
+/* Asks all operations on a descriptor to end, but for its close. */
+void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd);
+
+static inline struct ferry__slot *ferry__slot(ferry_loop *loop, ferry_fd fd) {
+    return &loop->slots[fd];
+}
+
+/* ---- timer.c -------------------------------------------------------------------------------- */
+
+void ferry__wheel_init(struct ferry__wheel *wheel, uint64_t now);
+void ferry__wheel_add(struct ferry__wheel *wheel, ferry_op *op);
+void ferry__wheel_remove(struct ferry__wheel *wheel, ferry_op *op);
+/* Not later than the nearest entry; UINT64_MAX if there is none. */
+uint64_t ferry__wheel_nearest(struct ferry__wheel *wheel);
+/* Takes out all entries up to now, in order; a list through timer.next, NULL at its end. */
+ferry_op *ferry__wheel_expire(struct ferry__wheel *wheel, uint64_t now);
+
+/* Calls fn for each entry. fn may remove it. */
+void ferry__wheel_each(struct ferry__wheel *wheel, ferry_loop *loop,
+                       void (*fn)(ferry_loop *, ferry_op *));
+
+static inline uint64_t ferry__time_add(uint64_t a, uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* ---- post.c --------------------------------------------------------------------------------- */
+
+/* Any thread. Puts op into the inbox and wakes the loop if it sleeps. */
+void ferry__inbox_push(ferry_loop *loop, ferry_op *op);
+/* What has come in, oldest first; through link.next, NULL at its end. */
+ferry_op *ferry__inbox_take(ferry_loop *loop);
+/* The loop is about to wait: false if it must not, because something has come in. */
+bool ferry__inbox_sleep(ferry_loop *loop);
+void ferry__inbox_awake(ferry_loop *loop);
+/* Any thread, signal handlers too. */
+void ferry__inbox_wake(ferry_loop *loop);
+
+/* ---- worker.c ------------------------------------------------------------------------------- */
+
+/* Hands op to the worker pool, or lets it wait in the loop. */
+void ferry__work_submit(ferry_loop *loop, ferry_op *op);
+/* op has come back through the inbox. */
+void ferry__work_back(ferry_loop *loop);
+/* Takes op back if no worker has it yet. */
+bool ferry__work_cancel(ferry_loop *loop, ferry_op *op);
+/* Takes one back that no worker has yet, and ends it; false if there is none. */
+bool ferry__work_cancel_any(ferry_loop *loop);
+void ferry__work_close(ferry_loop *loop);
+
+/* ---- pick.c, stats.c, verify.c, trace.c -------------------------------------------------------
+ */
+
+int ferry__pick(ferry_loop *loop, const struct ferry__options *options, enum ferry_backend backend,
+                char *why, size_t why_len);
+
+/* Calls fn for each operation that is with the backend. fn must not end any. */
+void ferry__each_running(ferry_loop *loop, void (*fn)(ferry_loop *, ferry_op *));
+
+/* Walks every numbered invariant; stops the program at the first that does not hold. */
+void ferry__verify(ferry_loop *loop);
+
+#if FERRY__DEBUG
+void ferry__trace(const ferry_op *op, unsigned from, unsigned to);
+void ferry__trace_dump(void);
+#else
+static inline void ferry__trace(const ferry_op *op, unsigned from, unsigned to) {
+    (void)op, (void)from, (void)to;
+}
+static inline void ferry__trace_dump(void) {}
+#endif
+
+static inline void ferry__op_move(ferry_op *op, enum ferry__op_state state) {
+    ferry__trace(op, op->state, state);
+    op->state = (uint8_t)state;
+}
+
+#define FERRY__ASSERT(condition)                                                                   \
+    ((condition) ? (void)0 : ferry__assert_failed(#condition, __FILE__, __LINE__))
+FERRY__NORETURN void ferry__assert_failed(const char *condition, const char *file, int line);
+
+/* Is a record waiting? Room for another? */
+static inline bool ferry__records_any(const ferry_loop *loop) {
+    return loop->record_head != loop->record_tail;
+}
+
+#endif

@@ -1,0 +1,384 @@
+/* lane.c - one slot per descriptor: the order of its two directions, closing and forgetting it.
+ *
+ * Systems reorder several sends or receives in flight on one stream. So the first of a lane is with
+ * the backend and the others wait behind it. Sends on streams start at the turn's flush, when all
+ * that a callback wanted to say is known: those that wait in one lane then share one call.
+ *
+ * Called by submit.c on the way in, by op.c on the way out, by loop.c at the flush.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core.h"
+
+#define LINGER_NS 2000000000u     /* how long a close sees to it that nothing sent is lost */
+#define LINGER_TICK_NS 1000000u   /* first look after a millisecond, */
+#define LINGER_TICK_MAX 50000000u /* the later ones less and less often */
+#define GATHER_BYTES_MAX 0x40000000u
+
+/* ---- The list of slots with something to start
+ * --------------------------------------------------- */
+
+static int32_t slot_fd(const ferry_loop *loop, const struct ferry__slot *slot) {
+    return (int32_t)(slot - loop->slots);
+}
+
+void ferry__slot_dirty(ferry_loop *loop, struct ferry__slot *slot) {
+    if (slot->flags & SLOT_DIRTY) return;
+    slot->flags |= SLOT_DIRTY;
+    slot->next_dirty = -1;
+    if (loop->dirty_last >= 0) {
+        loop->slots[loop->dirty_last].next_dirty = slot_fd(loop, slot);
+    } else {
+        loop->dirty_first = slot_fd(loop, slot);
+    }
+    loop->dirty_last = slot_fd(loop, slot);
+}
+
+/* ---- Starting the first of a lane -------------------------------------------------------------
+ */
+
+static bool is_send(const ferry_op *op) {
+    return ferry__op_row(op)->result == RESULT_OUT;
+}
+
+/* How many sends at the head of the lane can share one call. */
+static unsigned gatherable(const ferry_loop *loop, const struct ferry__list *lane) {
+    unsigned count = 0;
+    uint64_t bytes = 0;
+    for (ferry_op *op = lane->head; op != NULL; op = ferry__list_next(lane, op)) {
+        if (op->code != FERRY_OP_SEND || op->asked & FERRY_SOME || op->bits & BIT_POLLING) break;
+        bytes += op->len - op->transferred;
+        if (count == loop->backend->gather_max || bytes > GATHER_BYTES_MAX) break;
+        count++;
+    }
+    return count;
+}
+
+static bool start_gathered(ferry_loop *loop, struct ferry__slot *slot) {
+    struct ferry__list *lane = &slot->lane[WRITE_LANE];
+    if (slot->kind != KIND_STREAM || lane->head == lane->tail) return false;
+    unsigned count = gatherable(loop, lane);
+    if (count < 2 || !loop->backend->submit_gathered(loop, lane->head, count)) return false;
+    slot->gathered = (uint16_t)count;
+    loop->stats.sends_gathered += count;
+    ferry_op *op = lane->head;
+    for (unsigned i = 0; i < count; i++, op = op->link.next) ferry__op_move(op, OP_IN_LANE);
+    return true;
+}
+
+/* The first of a lane ends without the system. */
+static void end_first(ferry_loop *loop, ferry_op *op, int64_t result) {
+    ferry__lane_leave(loop, op);
+    ferry__op_end(loop, op, result, 0);
+}
+
+/* What needs no backend: true if op has ended. */
+static bool ends_here(ferry_loop *loop, struct ferry__slot *slot, ferry_op *op) {
+    if (slot->flags & SLOT_BROKEN && is_send(op) && op->bits & BIT_WRITE_LANE) {
+        end_first(loop, op, FERRY_EPIPE);
+    } else if (op->code == FERRY_OP_SHUTDOWN) {
+        end_first(loop, op, ferry__os_shutdown(op->fd, (int)op->len));
+    } else if (slot->kind == KIND_STREAM && ferry__op_row(op)->result == RESULT_IN &&
+               (op->code == FERRY_OP_RECVV || op->code == FERRY_OP_READV ? op->more : op->len) ==
+                   0) {
+        end_first(loop, op, 0); /* some systems would wait for bytes that nobody wants */
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Starts the first of a lane if it waits. */
+static void lane_start(ferry_loop *loop, struct ferry__slot *slot, unsigned which) {
+    struct ferry__list *lane = &slot->lane[which];
+    while (lane->head != NULL && lane->head->state == OP_LANE) {
+        ferry_op *op = lane->head;
+        if (slot->flags & SLOT_CLOSING || (which == READ_LANE && slot->connects > 0)) return;
+        if (loop->gate & GATE_NEW) {
+            ferry__slot_dirty(loop, slot);
+            return;
+        }
+        if (ends_here(loop, slot, op)) continue;
+        if (which == WRITE_LANE && start_gathered(loop, slot)) return;
+        if (loop->backend->submit(loop, op)) {
+            ferry__op_move(op, OP_IN_LANE);
+        } else {
+            ferry__slot_dirty(loop, slot);
+        }
+        return;
+    }
+}
+
+/* Sends on streams wait for the flush, everything else goes at once. */
+static void lane_begin(ferry_loop *loop, struct ferry__slot *slot, unsigned which) {
+    if (which == WRITE_LANE && slot->kind == KIND_STREAM && slot->lane[which].head != NULL) {
+        if (slot->lane[which].head->state == OP_LANE) ferry__slot_dirty(loop, slot);
+    } else {
+        lane_start(loop, slot, which);
+    }
+}
+
+void ferry__lane_next(ferry_loop *loop, ferry_fd fd) {
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    lane_begin(loop, slot, WRITE_LANE);
+    lane_begin(loop, slot, READ_LANE);
+}
+
+void ferry__lane_restart(ferry_loop *loop, ferry_op *op) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    ferry__op_move(op, OP_LANE);
+    ferry__slot_dirty(loop, slot);
+}
+
+/* ---- Into a lane and out of it ------------------------------------------------------------------
+ */
+
+static void lane_push(ferry_loop *loop, struct ferry__slot *slot, ferry_op *op, unsigned which) {
+    if (which == WRITE_LANE) op->bits |= BIT_WRITE_LANE;
+    if (op->code == FERRY_OP_CONNECT) slot->connects++;
+    ferry__op_move(op, OP_LANE);
+    ferry__list_push(&slot->lane[which], op);
+    if (slot->lane[which].head == op) lane_begin(loop, slot, which);
+}
+
+void ferry__lane_leave(ferry_loop *loop, ferry_op *op) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    ferry__list_remove(&slot->lane[op->bits & BIT_WRITE_LANE ? WRITE_LANE : READ_LANE], op);
+    if (op->code == FERRY_OP_CONNECT) slot->connects--;
+}
+
+/* The first that waits behind those that are with the backend. */
+static ferry_op *first_waiting(const struct ferry__list *lane) {
+    ferry_op *op = lane->head;
+    while (op != NULL && op->state != OP_LANE) op = ferry__list_next(lane, op);
+    return op;
+}
+
+void ferry__lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both) {
+    for (int which = WRITE_LANE; which >= (both ? READ_LANE : WRITE_LANE); which--) {
+        ferry_op *op;
+        while ((op = first_waiting(&slot->lane[which])) != NULL) {
+            ferry__lane_leave(loop, op);
+            ferry__op_end(loop, op, FERRY_ECANCELED, 0);
+        }
+    }
+}
+
+/* Which lane op belongs into: READ_LANE, WRITE_LANE, -1 for none, or an error. */
+static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
+    const struct ferry__op_row *row = ferry__op_row(op);
+    int direction = row->result == RESULT_IN ? READ_LANE : WRITE_LANE;
+    if (row->lane == LANE_FREE) return -1;
+    if (row->lane != LANE_POSITION) return direction;
+    bool current = op->offset == FERRY_CURRENT;
+    if (!current && op->offset > (uint64_t)INT64_MAX) return FERRY_EINVAL;
+    switch (kind) {
+    case KIND_FILE: return current ? WRITE_LANE : -1; /* both directions move one position */
+    case KIND_STREAM:
+    case KIND_MESSAGE:
+    case KIND_SEQPACKET:
+    case KIND_PIPE: return current ? direction : FERRY_ESPIPE;
+    case KIND_UNKNOWN:
+    case KIND_CHARACTER:
+    case KIND_OTHER: return current ? direction : -1;
+    }
+    return -1;
+}
+
+void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    int kind = slot->kind;
+    if (FERRY__UNLIKELY(slot->flags & SLOT_CLOSING)) {
+        ferry__op_end(loop, op, FERRY_EBADF, 0);
+        return;
+    }
+    if (kind == KIND_UNKNOWN) {
+        kind = ferry__os_fd_kind(op->fd);
+        if (kind > 0 && !(slot->flags & SLOT_LEAVING)) slot->kind = (uint8_t)kind;
+        if (op->fd > loop->slot_top) loop->slot_top = op->fd;
+    }
+    int lane = kind < 0 ? kind : lane_of(op, (enum ferry__fd_kind)kind);
+    if (lane < -1) {
+        ferry__op_end(loop, op, lane, 0);
+        return;
+    }
+    op->bits |= BIT_SLOT;
+    slot->busy++;
+    if (lane >= 0) {
+        lane_push(loop, slot, op, (unsigned)lane);
+    } else {
+        ferry__op_start(loop, op);
+    }
+}
+
+/* ---- The flush ------------------------------------------------------------------------------- */
+
+static void close_begin(ferry_loop *loop, struct ferry__slot *slot);
+
+void ferry__lane_flush(ferry_loop *loop) {
+    int32_t fd = loop->dirty_first;
+    loop->dirty_first = loop->dirty_last = -1;
+    while (fd >= 0) {
+        struct ferry__slot *slot = &loop->slots[fd];
+        fd = slot->next_dirty;
+        slot->flags &= (uint8_t)~SLOT_DIRTY;
+        if (slot->flags & SLOT_CLOSING) {
+            if (slot->busy == 0 && !(slot->flags & SLOT_LINGERING)) close_begin(loop, slot);
+        } else {
+            lane_start(loop, slot, WRITE_LANE);
+            lane_start(loop, slot, READ_LANE);
+        }
+    }
+}
+
+/* ---- Cancelling all, forgetting, claiming -----------------------------------------------------
+ */
+
+static void list_stop(ferry_loop *loop, struct ferry__list *list, ferry_fd fd) {
+    ferry_op *next;
+    for (ferry_op *op = list->head; op != NULL; op = next) {
+        next = ferry__list_next(list, op);
+        if (op->fd == fd) ferry__op_stop(loop, op, false);
+    }
+}
+
+void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    for (unsigned which = READ_LANE; which <= WRITE_LANE; which++) {
+        struct ferry__list *lane = &slot->lane[which];
+        ferry_op *op = lane->head;
+        while (op != NULL && op->state == OP_IN_LANE) {
+            ferry__op_stop(loop, op, false);
+            op = ferry__list_next(lane, op);
+        }
+        while ((op = first_waiting(lane)) != NULL) {
+            ferry__lane_leave(loop, op);
+            ferry__op_end(loop, op, FERRY_ECANCELED, 0);
+        }
+    }
+    list_stop(loop, &slot->running, fd);
+    list_stop(loop, &loop->backlog, fd);
+    list_stop(loop, &loop->paused, fd);
+    list_stop(loop, &loop->work_waiting, fd);
+}
+
+void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd) {
+    ferry__loop_check(loop, NULL);
+    if (fd < 0 || (uint64_t)fd >= loop->slot_count) return;
+    ferry__slot_cancel(loop, fd);
+}
+
+/* As if the number had never been used. */
+static void slot_reset(struct ferry__slot *slot, uint8_t flags) {
+    slot->generation++;
+    slot->kind = KIND_UNKNOWN;
+    slot->flags = (uint8_t)((slot->flags & SLOT_DIRTY) | flags);
+}
+
+int ferry_forget(ferry_loop *loop, ferry_fd fd) {
+    ferry__loop_check(loop, NULL);
+    if (fd < 0 || (uint64_t)fd >= loop->slot_count) return FERRY_EBADF;
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    if (slot->flags & SLOT_CLOSING) return FERRY_EBADF;
+    if (slot->busy > 0) return FERRY_EBUSY;
+    slot_reset(slot, 0);
+    return 0;
+}
+
+void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind) {
+    if ((uint64_t)fd >= loop->slot_count) return;
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    if (slot->busy == 0 && !(slot->flags & SLOT_CLOSING)) slot_reset(slot, 0);
+    slot->kind = (uint8_t)kind;
+    if (fd > loop->slot_top) loop->slot_top = fd;
+}
+
+/* ---- Closing --------------------------------------------------------------------------------- */
+
+void ferry__slot_close(ferry_loop *loop, ferry_op *op) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    int kind = slot->kind;
+    if (kind == KIND_UNKNOWN) kind = ferry__os_fd_kind(op->fd);
+    if (kind < 0 || slot->flags & SLOT_CLOSING) {
+        ferry__op_end(loop, op, FERRY_EBADF, 0);
+        return;
+    }
+    if (op->fd > loop->slot_top) loop->slot_top = op->fd;
+    slot->kind = (uint8_t)kind;
+    ferry__slot_cancel(loop, op->fd);
+    slot->flags |= SLOT_CLOSING;
+    slot->closer = op;
+    ferry__op_move(op, OP_CLOSING);
+    if (slot->busy == 0) ferry__slot_dirty(loop, slot);
+}
+
+/* To the system: from here on the number may come back as anybody's. */
+static void close_hand_over(ferry_loop *loop, struct ferry__slot *slot) {
+    ferry_op *op = slot->closer;
+    if (!loop->backend->submit(loop, op)) {
+        ferry__slot_dirty(loop, slot);
+        return;
+    }
+    op->bits |= BIT_HANDED;
+    ferry__op_move(op, OP_RUNNING);
+    ferry__list_push(&loop->running_free, op);
+    slot->closer = NULL;
+    slot_reset(slot, SLOT_LEAVING);
+}
+
+/* Input that lies unread makes TCP answer a close with a reset, and a reset overtakes and destroys
+ * what was sent before it. So: end our side, then read and discard until the peer has it all. */
+static void linger_begin(ferry_loop *loop, struct ferry__slot *slot) {
+    ferry_op *op = slot->closer;
+    uint64_t limit = ferry__time_add(loop->now, LINGER_NS);
+    if (op->bits & BIT_TIMED) {
+        limit = op->timer.when;
+        ferry__wheel_remove(&loop->wheel, op);
+        op->bits &= (uint16_t)~BIT_TIMED;
+    }
+    slot->flags |= SLOT_LINGERING;
+    op->more = limit;
+    op->len = LINGER_TICK_NS;
+    (void)ferry__os_shutdown(op->fd, FERRY_SHUT_WRITE);
+    ferry__slot_linger(loop, op);
+}
+
+void ferry__slot_linger(ferry_loop *loop, ferry_op *op) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    if (!(slot->flags & SLOT_LINGERING)) { /* the others are still ending: no time to linger then */
+        op->bits |= BIT_EXPIRED;
+        return;
+    }
+    bool settled = ferry__os_settled(op->fd);
+    if (!settled && loop->now < op->more) {
+        op->timer.when = ferry__time_add(loop->now, op->len);
+        if (op->timer.when > op->more) op->timer.when = op->more;
+        if (op->len < LINGER_TICK_MAX) op->len *= 2;
+        op->bits |= BIT_TIMED;
+        ferry__wheel_add(&loop->wheel, op);
+        return;
+    }
+    if (!settled) op->bits |= BIT_EXPIRED;
+    slot->flags &= (uint8_t)~SLOT_LINGERING;
+    slot->flags &= (uint8_t)~SLOT_SENT; /* done with that, should the hand-over need a second try */
+    close_hand_over(loop, slot);
+}
+
+static void close_begin(ferry_loop *loop, struct ferry__slot *slot) {
+    ferry_op *op = slot->closer;
+    bool lingers = slot->kind == KIND_STREAM && slot->flags & SLOT_SENT && ferry__os_unread(op->fd);
+    if (lingers && !(op->bits & BIT_EXPIRED)) {
+        linger_begin(loop, slot);
+    } else {
+        if (lingers) op->bits |= BIT_EXPIRED;
+        close_hand_over(loop, slot);
+    }
+}
+
+void ferry__slot_closed(ferry_loop *loop, ferry_op *op, int64_t result) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    slot->flags &= (uint8_t)~SLOT_LEAVING;
+    if (result == 0 && op->bits & BIT_EXPIRED) result = FERRY_ETIMEDOUT;
+    ferry__op_end(loop, op, result, 0);
+    ferry__accept_hurry(loop);
+}

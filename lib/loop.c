@@ -1,0 +1,427 @@
+/* loop.c - the loop: open, turn, drain, close. The file to read first.
+ *
+ * A turn: start what was submitted, wait in the backend, look at the clock, and deliver what has
+ * ended: records of the backend, timers, posts, finished work. Delivery is in one place, on the
+ * loop's thread, one callback at a time, and bounded: after TURN_CALLBACKS of them the clock,
+ * timers and posts have their turn again (rule 14).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Open -------------------------------------------------------------------------------------
+ */
+
+static void *allocate_default(size_t bytes, void *context) {
+    (void)context;
+    return malloc(bytes);
+}
+
+static void release_default(void *memory, void *context) {
+    (void)context;
+    free(memory);
+}
+
+/* Copies what the caller's version of the struct has, and fills in the defaults. */
+static int config_read(ferry_config *config, const ferry_config *given) {
+    *config = (ferry_config){.size = sizeof *config};
+    if (given != NULL) {
+        if (given->size < offsetof(ferry_config, flags) || given->size > 4096) return FERRY_EINVAL;
+        memcpy(config, given, given->size < sizeof *config ? given->size : sizeof *config);
+    }
+    if ((config->allocate == NULL) != (config->release == NULL)) return FERRY_EINVAL;
+    if (config->flags & ~(FERRY_KEEP_SIGPIPE | FERRY_OWN_WORKERS)) return FERRY_EINVAL;
+    if (config->allocate == NULL) {
+        config->allocate = allocate_default;
+        config->release = release_default;
+    }
+    return 0;
+}
+
+static int backend_named(const char *name, enum ferry_backend *backend) {
+    static const char *const names[] = {
+        [FERRY_AUTO] = "auto", [FERRY_URING] = "uring", [FERRY_NONE] = "none"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *backend = (enum ferry_backend)i;
+            return 0;
+        }
+    }
+    return FERRY_EINVAL;
+}
+
+static void loop_init(ferry_loop *loop, const ferry_config *config) {
+    memset(loop, 0, sizeof *loop);
+    loop->allocate = config->allocate;
+    loop->release = config->release;
+    loop->allocator_context = config->allocator_context;
+    loop->stats.allocations = 1;
+    loop->gate = GATE_NEW;
+    loop->fork_count = ferry__os_fork_count;
+    loop->dirty_first = loop->dirty_last = -1;
+    loop->ending = &loop->finished;
+    loop->slot_top = -1;
+    loop->pause_until = UINT64_MAX;
+    loop->work_max = config->worker_queue_max ? config->worker_queue_max : 256;
+    loop->work_threads = config->worker_threads ? config->worker_threads : 4;
+    loop->own_workers = (config->flags & FERRY_OWN_WORKERS) != 0;
+    loop->owner = ferry__os_thread_self();
+    loop->now = ferry__os_clock();
+    ferry__wheel_init(&loop->wheel, loop->now);
+    atomic_init(&loop->inbox.top, NULL);
+    atomic_init(&loop->inbox.asleep, false);
+    atomic_init(&loop->inbox.stop, false);
+    atomic_init(&loop->inbox.refuses, false);
+    atomic_init(&loop->inbox.wakeups, 0);
+}
+
+static size_t slots_bytes(uint32_t count) {
+    return count * sizeof(struct ferry__slot);
+}
+
+static size_t spares_bytes(uint32_t count) {
+    return count * sizeof(ferry_op);
+}
+
+static int tables_reserve(ferry_loop *loop) {
+    loop->slot_count = ferry__os_fd_limit();
+    loop->slots = ferry__os_reserve(slots_bytes(loop->slot_count));
+    loop->spares = ferry__os_reserve(spares_bytes(loop->slot_count));
+    return loop->slots == NULL || loop->spares == NULL ? FERRY_ENOMEM : 0;
+}
+
+static void loop_free(ferry_loop *loop) {
+    ferry__os_unreserve(loop->slots, slots_bytes(loop->slot_count));
+    ferry__os_unreserve(loop->spares, spares_bytes(loop->slot_count));
+    loop->release(loop->raw, loop->allocator_context);
+}
+
+/* The loop has members that want cache lines of their own; allocators align less than that. */
+static ferry_loop *loop_allocate(const ferry_config *config) {
+    char *raw = config->allocate(sizeof(ferry_loop) + alignof(ferry_loop),
+                                 config->allocator_context);
+    if (raw == NULL) return NULL;
+    size_t over = (uintptr_t)raw % alignof(ferry_loop);
+    ferry_loop *loop = (void *)(raw + (over ? alignof(ferry_loop) - over : 0));
+    loop_init(loop, config);
+    loop->raw = raw;
+    return loop;
+}
+
+static int loop_make(ferry_loop **made, const ferry_config *config,
+                     const struct ferry__options *options) {
+    ferry_loop *loop = loop_allocate(config);
+    if (loop == NULL) return FERRY_ENOMEM;
+    int error = tables_reserve(loop);
+    if (error == 0) {
+        error = ferry__pick(loop, options, config->backend, config->why, config->why_len);
+    }
+    if (error != 0) {
+        loop_free(loop);
+        return error;
+    }
+    *made = loop;
+    return 0;
+}
+
+int ferry_loop_open(ferry_loop **loop, const ferry_config *given) {
+    ferry_config config;
+    if (loop == NULL) return FERRY_EINVAL;
+    *loop = NULL;
+    int error = config_read(&config, given);
+    const char *forced = ferry__os_environment("FERRY_BACKEND");
+    if (error == 0 && forced != NULL) error = backend_named(forced, &config.backend);
+    if (error != 0) return error;
+    struct ferry__options options = {
+        .submission_entries = config.submission_entries ? config.submission_entries : 256,
+        .completion_entries = config.completion_entries ? config.completion_entries : 8192,
+        .disable = {config.disable, ferry__os_environment("FERRY_DISABLE")},
+    };
+    ferry__os_watch_forks();
+    error = loop_make(loop, &config, &options);
+    if (error == 0 && !(config.flags & FERRY_KEEP_SIGPIPE)) ferry__os_ignore_sigpipe();
+    return error;
+}
+
+/* ---- Who may call ------------------------------------------------------------------------------
+ */
+
+static bool is_forked(const ferry_loop *loop) {
+    return loop->fork_count != ferry__os_fork_count;
+}
+
+static bool is_owner(const ferry_loop *loop) {
+    return loop->owner.id == ferry__os_thread_self().id;
+}
+
+void ferry__loop_misused(const ferry_loop *loop, const ferry_op *op) {
+    static const ferry_op unnamed;
+    if (op == NULL) op = &unnamed;
+    if (is_forked(loop)) {
+        ferry__op_fatal(op, "was handed to a loop of the parent process; open one in the child");
+    }
+    if (!is_owner(loop)) {
+        ferry__op_fatal(op, "was handed to a loop by a thread that does not own it; "
+                            "use ferry_post() from other threads");
+    }
+}
+
+/* ---- Delivery ----------------------------------------------------------------------------------
+ */
+
+/* Calls back. The operation is idle before its final callback, which may free it: nothing of it is
+ * read afterwards. */
+static void deliver(ferry_loop *loop, ferry_op *op) {
+    ferry_cb *done = op->done;
+    loop->delivered++;
+    if (FERRY__UNLIKELY(op->flags & FERRY_MORE)) {
+        bool cancelled = op->bits & BIT_CANCEL;
+        ferry__op_continue(loop, op);
+        if (done != NULL) done(op);
+        if (cancelled && op->state == OP_TIMER) ferry__op_stop(loop, op, false);
+    } else {
+        if (op->bits & BIT_SLOT) {
+            struct ferry__slot *slot = ferry__slot(loop, op->fd);
+            if (--slot->busy == 0 && slot->flags & SLOT_CLOSING) ferry__slot_dirty(loop, slot);
+        }
+        loop->keeping -= !(op->bits & BIT_BACKGROUND);
+        loop->in_flight--;
+        loop->stats.completed++;
+        ferry__op_move(op, OP_IDLE);
+        if (done != NULL) done(op);
+    }
+}
+
+static ferry_op *take_first(struct ferry__list *list) {
+    ferry_op *op = list->head;
+    if (op != NULL) ferry__list_remove(list, op);
+    return op;
+}
+
+static bool stop_asked(ferry_loop *loop) {
+    /* relaxed: what the stopper wrote before is handed over by posts, not by this. */
+    return atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed);
+}
+
+/* One record, then one of the others, and so on: neither kind can hold up the other. */
+static void deliver_turn(ferry_loop *loop) {
+    unsigned left = TURN_CALLBACKS;
+    loop->delivered = 0;
+    while (left > 0 && !stop_asked(loop)) {
+        if (loop->landed.head == NULL && ferry__records_any(loop)) {
+            struct ferry__record record = loop->records[loop->record_head++ % RECORDS];
+            ferry__op_land(loop, &record);
+        } else if (loop->landed.head == NULL && loop->finished.head == NULL) {
+            return;
+        }
+        ferry_op *op;
+        while (left > 0 && !stop_asked(loop) && (op = take_first(&loop->landed)) != NULL) {
+            deliver(loop, op);
+            left--;
+        }
+        if (left > 0 && !stop_asked(loop) && (op = take_first(&loop->finished)) != NULL) {
+            deliver(loop, op);
+            left--;
+        }
+    }
+}
+
+/* ---- A turn ------------------------------------------------------------------------------------
+ */
+
+static bool has_results(const ferry_loop *loop) {
+    return loop->finished.head != NULL || loop->landed.head != NULL || ferry__records_any(loop);
+}
+
+/* When the wait must end: 0 at once, UINT64_MAX never. */
+static uint64_t wait_deadline(ferry_loop *loop, bool may_wait, uint64_t limit) {
+    if (!may_wait || has_results(loop)) return 0;
+    uint64_t nearest = ferry__wheel_nearest(&loop->wheel);
+    if (loop->paused.head != NULL && loop->pause_until < nearest) nearest = loop->pause_until;
+    return nearest < limit ? nearest : limit;
+}
+
+static void take_inbox(ferry_loop *loop) {
+    ferry_op *next;
+    for (ferry_op *op = ferry__inbox_take(loop); op != NULL; op = next) {
+        next = op->link.next;
+        ferry__op_arrived(loop, op);
+    }
+}
+
+static void expire(ferry_loop *loop) {
+    ferry_op *due = ferry__wheel_expire(&loop->wheel, loop->now);
+    /* All are marked first: one that is due may end another, which must not look for itself in the
+     * wheel then. */
+    for (ferry_op *op = due; op != NULL; op = op->timer.next) op->bits &= (uint16_t)~BIT_TIMED;
+    ferry_op *next;
+    for (ferry_op *op = due; op != NULL; op = next) {
+        next = op->timer.next;
+        ferry__op_due(loop, op);
+    }
+}
+
+/* Starts all that was submitted since the last time. */
+static void flush(ferry_loop *loop) {
+    ferry__op_stamp(loop);
+    if (loop->dirty_first >= 0) ferry__lane_flush(loop);
+    if (loop->backlog.head != NULL) ferry__op_flush_backlog(loop);
+    if (loop->cancels_owed > 0) ferry__op_flush_cancels(loop);
+}
+
+static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
+    loop->stats.turns++;
+    flush(loop);
+    uint64_t deadline = wait_deadline(loop, may_wait, limit);
+    if (deadline != 0 && !ferry__inbox_sleep(loop)) deadline = 0;
+    int error = loop->backend->wait(loop, deadline);
+    ferry__inbox_awake(loop);
+    loop->now = ferry__os_clock();
+    expire(loop);
+    take_inbox(loop);
+    ferry__accept_retry(loop);
+    deliver_turn(loop);
+    if (FERRY__DEBUG) ferry__verify(loop);
+    return error;
+}
+
+/* The thread that runs it first owns the loop from then on. */
+static int adopt(ferry_loop *loop) {
+    int error = loop->backend->adopt(loop);
+    if (error != 0) return error;
+    loop->owner = ferry__os_thread_self();
+    loop->gate &= ~(uint32_t)GATE_NEW;
+    return 0;
+}
+
+static int enter(ferry_loop *loop) {
+    if (is_forked(loop)) return FERRY_EFORKED;
+    if (loop->running) return FERRY_EBUSY;
+    if (loop->gate & GATE_NEW) {
+        int error = adopt(loop);
+        if (error != 0) return error;
+    }
+    ferry__loop_check(loop, NULL);
+    return 0;
+}
+
+static bool posts_wait(ferry_loop *loop) {
+    return atomic_load_explicit(&loop->inbox.top, memory_order_relaxed) != NULL;
+}
+
+static bool goes_on(ferry_loop *loop) {
+    return loop->keeping > 0 || posts_wait(loop);
+}
+
+int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
+    if ((unsigned)mode > FERRY_RUN_NOWAIT) return FERRY_EINVAL;
+    int error = enter(loop);
+    if (error != 0) return error;
+    loop->running = true;
+    if (mode == FERRY_RUN_DONE) {
+        while (error == 0 && goes_on(loop) && !stop_asked(loop)) {
+            error = turn(loop, true, UINT64_MAX);
+        }
+    } else if (mode == FERRY_RUN_NOWAIT) {
+        if (!stop_asked(loop)) error = turn(loop, false, UINT64_MAX);
+    } else {
+        /* A signal, or a look at far-off timers, may end a wait before anything has ended. */
+        loop->delivered = 0;
+        while (error == 0 && loop->delivered == 0 && goes_on(loop) && !stop_asked(loop)) {
+            error = turn(loop, true, UINT64_MAX);
+        }
+    }
+    loop->running = false;
+    atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
+    return error != 0 ? error : goes_on(loop);
+}
+
+void ferry_hold(ferry_loop *loop) {
+    ferry__loop_check(loop, NULL);
+    loop->holds++;
+    loop->keeping++;
+}
+
+void ferry_release(ferry_loop *loop) {
+    ferry__loop_check(loop, NULL);
+    FERRY__ASSERT(loop->holds > 0);
+    loop->holds--;
+    loop->keeping--;
+}
+
+uint64_t ferry_now(const ferry_loop *loop) {
+    return loop->now;
+}
+
+int ferry_supports(const ferry_loop *loop, unsigned code) {
+    return code < FERRY_OP_COUNT && loop->support[code] != SUPPORT_NONE;
+}
+
+/* ---- Drain and close ----------------------------------------------------------------------------
+ */
+
+static void stop_timer(ferry_loop *loop, ferry_op *op) {
+    if (op->state == OP_TIMER) ferry__op_stop(loop, op, false);
+}
+
+static void stop_list(ferry_loop *loop, struct ferry__list *list) {
+    ferry_op *next;
+    for (ferry_op *op = list->head; op != NULL; op = next) {
+        next = ferry__list_next(list, op);
+        ferry__op_stop(loop, op, false);
+    }
+}
+
+static void stop_all(ferry_loop *loop) {
+    stop_list(loop, &loop->backlog);
+    stop_list(loop, &loop->paused);
+    stop_list(loop, &loop->work_waiting);
+    stop_list(loop, &loop->running_free);
+    while (ferry__work_cancel_any(loop)) {
+    }
+    ferry__wheel_each(&loop->wheel, loop, stop_timer);
+    for (ferry_fd fd = 0; fd <= loop->slot_top; fd++) {
+        if (ferry__slot(loop, fd)->busy > 0) ferry__slot_cancel(loop, fd);
+    }
+    /* A repeating timer whose callback is next is in the wheel again after it. */
+    stop_list(loop, &loop->finished);
+}
+
+int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
+    int error = enter(loop);
+    if (error != 0) return error;
+    uint64_t limit = ferry__time_add(ferry__os_clock(), timeout_ns);
+    atomic_store_explicit(&loop->inbox.refuses, true, memory_order_relaxed);
+    atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
+    loop->gate |= GATE_DRAIN;
+    loop->running = true;
+    stop_all(loop);
+    bool first = true;
+    while (error == 0 && (loop->in_flight > 0 || posts_wait(loop))) {
+        if (!first && ferry__os_clock() >= limit) {
+            error = FERRY_EBUSY;
+            break;
+        }
+        first = false;
+        error = turn(loop, true, limit);
+        atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
+    }
+    loop->running = false;
+    return error;
+}
+
+int ferry_loop_close(ferry_loop *loop) {
+    if (loop == NULL) return 0;
+    bool forked = is_forked(loop);
+    if (!forked) {
+        ferry__loop_check(loop, NULL);
+        if (loop->running || loop->in_flight > 0 || posts_wait(loop)) return FERRY_EBUSY;
+        ferry__work_close(loop);
+    }
+    loop->backend->close(loop, forked);
+    loop_free(loop);
+    return 0;
+}

@@ -1,0 +1,552 @@
+/* op.c - the life of an operation between the way in (submit.c, lane.c) and the callback (loop.c).
+ *
+ * Backends report with records. ferry__op_land() makes a record the operation's end or the start of
+ * its next step (the rest of a whole send, another try); ferry__op_stop() asks it to end early;
+ * ferry__op_end() is the only way out. All on the loop's thread.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core.h"
+
+/* ---- Words for the end of the program ---------------------------------------------------------
+ */
+
+static void complain(const char *text) {
+    size_t len = 0;
+    while (text[len] != '\0') len++;
+    ferry__os_complain(text, len);
+}
+
+static const char *const state_names[OP_STATE_COUNT] = {
+    [OP_IDLE] = "idle",
+    [OP_LANE] = "waiting in its lane",
+    [OP_BACKLOG] = "waiting",
+    [OP_PAUSED] = "waiting for descriptors",
+    [OP_WORK_WAIT] = "waiting",
+    [OP_CLOSING] = "closing",
+    [OP_IN_LANE] = "started",
+    [OP_RUNNING] = "started",
+    [OP_WORKING] = "with a worker",
+    [OP_TIMER] = "ticking",
+    [OP_POSTED] = "posted",
+    [OP_DONE] = "ended, its callback is next",
+};
+
+const char *ferry__op_state_name(unsigned state) {
+    return state < OP_STATE_COUNT ? state_names[state] : "garbage; was it zeroed?";
+}
+
+void ferry__op_fatal(const ferry_op *op, const char *what) {
+    complain("ferry: operation ");
+    complain(ferry_op_name(op->code));
+    complain(" ");
+    complain(what);
+    if (op->state != OP_IDLE) {
+        complain(" (state: ");
+        complain(ferry__op_state_name(op->state));
+        complain(")");
+    }
+    complain("\n");
+    ferry__trace_dump();
+    ferry__os_abort();
+}
+
+void ferry__assert_failed(const char *condition, const char *file, int line) {
+    char number[12];
+    size_t at = sizeof number;
+    number[--at] = '\0';
+    for (unsigned rest = (unsigned)line; rest > 0; rest /= 10) {
+        number[--at] = (char)('0' + rest % 10);
+    }
+    complain("ferry: broken invariant: ");
+    complain(condition);
+    complain(" (");
+    complain(file);
+    complain(":");
+    complain(&number[at]);
+    complain(")\n");
+    ferry__trace_dump();
+    ferry__os_abort();
+}
+
+/* ---- Deadlines ------------------------------------------------------------------------------- */
+
+void ferry__op_stamp_later(ferry_loop *loop, ferry_op *op) {
+    op->bits |= BIT_STAMP;
+    op->timer.prev = NULL;
+    op->timer.next = loop->to_stamp;
+    if (loop->to_stamp != NULL) loop->to_stamp->timer.prev = op;
+    loop->to_stamp = op;
+}
+
+static void stamp_forget(ferry_loop *loop, ferry_op *op) {
+    if (op->timer.prev != NULL) {
+        op->timer.prev->timer.next = op->timer.next;
+    } else {
+        loop->to_stamp = op->timer.next;
+    }
+    if (op->timer.next != NULL) op->timer.next->timer.prev = op->timer.prev;
+    op->bits &= (uint16_t)~BIT_STAMP;
+}
+
+/* Into the wheel with the earlier of a timer's expiry (op->more) and its deadline. */
+void ferry__timer_arm(ferry_loop *loop, ferry_op *op, uint64_t deadline) {
+    op->timer.when = deadline != 0 && deadline < op->more ? deadline : op->more;
+    op->bits |= BIT_TIMED;
+    ferry__wheel_add(&loop->wheel, op);
+}
+
+void ferry__op_stamp(ferry_loop *loop) {
+    if (loop->to_stamp == NULL) return;
+    /* A fresh clock: what was submitted late in a long callback must not end early. */
+    uint64_t now = ferry__os_clock();
+    /* The list is newest first; from its far end, timers of the same span keep their order. */
+    ferry_op *op = loop->to_stamp;
+    while (op->timer.next != NULL) op = op->timer.next;
+    loop->to_stamp = NULL;
+    while (op != NULL) {
+        ferry_op *later = op->timer.prev;
+        op->bits &= (uint16_t)~BIT_STAMP;
+        uint64_t deadline = op->deadline_ns ? ferry__time_add(now, op->deadline_ns) : 0;
+        if (op->code == FERRY_OP_TIMER) {
+            op->more = ferry__time_add(now, op->offset);
+            ferry__timer_arm(loop, op, deadline);
+        } else {
+            op->timer.when = deadline;
+            op->bits |= BIT_TIMED;
+            ferry__wheel_add(&loop->wheel, op);
+        }
+        op = later;
+    }
+}
+
+void ferry__op_due(ferry_loop *loop, ferry_op *op) {
+    op->bits &= (uint16_t)~BIT_TIMED;
+    if (op->state == OP_CLOSING) {
+        ferry__slot_linger(loop, op);
+    } else if (op->state != OP_TIMER || op->timer.when < op->more) {
+        ferry__op_stop(loop, op, true);
+    } else if (op->len == 0) {
+        ferry__op_end(loop, op, 0, 0);
+    } else {
+        uint64_t intervals = 1 + (loop->now - op->more) / op->len;
+        op->more = ferry__time_add(op->more, intervals * op->len);
+        op->result = (int64_t)intervals;
+        op->flags = FERRY_MORE;
+        ferry__op_move(op, OP_DONE);
+        ferry__list_push(&loop->finished, op);
+    }
+}
+
+/* Only timers repeat so far. The deadline is then the longest gap. */
+void ferry__op_continue(ferry_loop *loop, ferry_op *op) {
+    uint64_t deadline = op->deadline_ns;
+    if (deadline != 0 && !(op->asked & FERRY_ABSOLUTE)) {
+        deadline = ferry__time_add(loop->now, deadline);
+    }
+    ferry__op_move(op, OP_TIMER);
+    ferry__timer_arm(loop, op, deadline);
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+/* Sanitizers do not see what the kernel writes, so the library looks itself. */
+static void memory_check(const ferry_op *op) {
+    if (!FERRY__ASAN) return;
+    unsigned checked = ferry__op_row(op)->checked;
+    if (op->result == FERRY_EFAULT || op->buf == NULL) return;
+    if ((checked & ARG_BUFFER) && op->len > 0 && FERRY__POISONED(op->buf, op->len)) {
+        ferry__op_fatal(op, "ended, but its buffer is no longer the caller's memory");
+    }
+    if (!(checked & ARG_VECTORS) || op->len == 0) return;
+    if (FERRY__POISONED(op->buf, op->len * sizeof(ferry_vec))) {
+        ferry__op_fatal(op, "ended, but its vectors are no longer the caller's memory");
+    }
+    const ferry_vec *vecs = op->buf;
+    for (uint64_t i = 0; i < op->len; i++) {
+        if (vecs[i].len > 0 && FERRY__POISONED(vecs[i].data, vecs[i].len)) {
+            ferry__op_fatal(op, "ended, but one of its buffers is no longer the caller's memory");
+        }
+    }
+}
+
+void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags) {
+    FERRY__ASSERT(op->state != OP_DONE);
+    if (op->bits & BIT_TIMED) {
+        ferry__wheel_remove(&loop->wheel, op);
+        op->bits &= (uint16_t)~BIT_TIMED;
+    }
+    if (op->bits & BIT_STAMP) stamp_forget(loop, op);
+    if (op->bits & BIT_CANCEL_OWED) loop->cancels_owed--;
+    op->result = result;
+    op->flags = flags;
+    ferry__op_move(op, OP_DONE);
+    memory_check(op);
+    ferry__list_push(loop->ending, op);
+}
+
+static bool stop_wanted(const ferry_op *op) {
+    return (op->bits & (BIT_CANCEL | BIT_EXPIRED)) != 0;
+}
+
+static int stop_error(const ferry_op *op) {
+    return op->bits & BIT_EXPIRED ? FERRY_ETIMEDOUT : FERRY_ECANCELED;
+}
+
+/* ---- Starting what needs no lane --------------------------------------------------------------
+ */
+
+static struct ferry__list *running_list(ferry_loop *loop, const ferry_op *op) {
+    return op->bits & BIT_SLOT ? &ferry__slot(loop, op->fd)->running : &loop->running_free;
+}
+
+void ferry__op_start(ferry_loop *loop, ferry_op *op) {
+    if (loop->support[op->code] == SUPPORT_BLOCKING) {
+        op->bits |= BIT_BLOCKING;
+        ferry__work_submit(loop, op);
+    } else if (loop->gate & GATE_NEW || loop->backlog.head != NULL ||
+               !loop->backend->submit(loop, op)) {
+        ferry__op_move(op, OP_BACKLOG);
+        ferry__list_push(&loop->backlog, op);
+    } else {
+        ferry__op_move(op, OP_RUNNING);
+        ferry__list_push(running_list(loop, op), op);
+    }
+}
+
+void ferry__op_flush_backlog(ferry_loop *loop) {
+    while (loop->backlog.head != NULL && loop->backend->submit(loop, loop->backlog.head)) {
+        ferry_op *op = loop->backlog.head;
+        ferry__list_remove(&loop->backlog, op);
+        ferry__op_move(op, OP_RUNNING);
+        ferry__list_push(running_list(loop, op), op);
+    }
+}
+
+/* ---- Asking it to end early --------------------------------------------------------------------
+ */
+
+static void cancel_in_backend(ferry_loop *loop, ferry_op *op) {
+    /* Gathered sends are one request, which the backend knows by its first. */
+    ferry_op *known = op;
+    if (op->state == OP_IN_LANE) {
+        struct ferry__slot *slot = ferry__slot(loop, op->fd);
+        known = slot->lane[op->bits & BIT_WRITE_LANE ? WRITE_LANE : READ_LANE].head;
+    }
+    if (!loop->backend->cancel(loop, known) && !(op->bits & BIT_CANCEL_OWED)) {
+        op->bits |= BIT_CANCEL_OWED;
+        loop->cancels_owed++;
+    }
+}
+
+static void cancel_owed(ferry_loop *loop, ferry_op *op) {
+    if (!(op->bits & BIT_CANCEL_OWED)) return;
+    op->bits &= (uint16_t)~BIT_CANCEL_OWED;
+    loop->cancels_owed--;
+    cancel_in_backend(loop, op);
+}
+
+void ferry__op_flush_cancels(ferry_loop *loop) {
+    if (loop->cancels_owed > 0) ferry__each_running(loop, cancel_owed);
+}
+
+static void stop_waiting(ferry_loop *loop, ferry_op *op, int error) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    bool connects = op->code == FERRY_OP_CONNECT;
+    ferry_fd fd = op->fd;
+    ferry__lane_leave(loop, op);
+    ferry__op_end(loop, op, error, 0);
+    if (connects) ferry__lane_break(loop, slot, true);
+    ferry__lane_next(loop, fd);
+}
+
+void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
+    int error = expired ? FERRY_ETIMEDOUT : FERRY_ECANCELED;
+    switch ((enum ferry__op_state)op->state) {
+    case OP_IDLE:
+    case OP_POSTED:
+    case OP_CLOSING:
+    case OP_STATE_COUNT: return;
+    case OP_DONE: /* a repeating timer between two completions remembers it */
+        if (op->flags & FERRY_MORE) op->bits |= BIT_CANCEL;
+        return;
+    case OP_LANE: stop_waiting(loop, op, error); return;
+    case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
+    case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;
+    case OP_WORK_WAIT: ferry__list_remove(&loop->work_waiting, op); break;
+    case OP_TIMER: break;
+    case OP_WORKING:
+        if (!ferry__work_cancel(loop, op)) return;
+        break;
+    case OP_IN_LANE:
+    case OP_RUNNING:
+        if (ferry__op_row(op)->cancel == CANCEL_NEVER || stop_wanted(op)) return;
+        op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
+        cancel_in_backend(loop, op);
+        return;
+    }
+    ferry__op_end(loop, op, error, 0);
+}
+
+void ferry_cancel(ferry_loop *loop, ferry_op *op) {
+    if (op->state == OP_IDLE) return;
+    ferry__loop_check(loop, op);
+    ferry__op_stop(loop, op, false);
+}
+
+/* ---- Records: the next step, or the end --------------------------------------------------------
+ */
+
+static uint64_t total_bytes(const ferry_op *op) {
+    return ferry__op_row(op)->checked & ARG_VECTORS ? op->more : op->len;
+}
+
+/* Once more, where it was. */
+static void again(ferry_loop *loop, ferry_op *op) {
+    if (op->state == OP_IN_LANE) {
+        ferry__lane_restart(loop, op);
+    } else {
+        ferry__list_remove(running_list(loop, op), op);
+        ferry__op_start(loop, op);
+    }
+}
+
+/* Off its list, ended, and on with what waited behind it. */
+static void leave(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags) {
+    if (op->state == OP_IN_LANE) {
+        ferry_fd fd = op->fd;
+        ferry__lane_leave(loop, op);
+        ferry__op_end(loop, op, result, flags);
+        ferry__lane_next(loop, fd);
+    } else {
+        ferry__list_remove(running_list(loop, op), op);
+        ferry__op_end(loop, op, result, flags);
+    }
+}
+
+static bool is_stream(const struct ferry__slot *slot) {
+    return slot->kind == KIND_STREAM || slot->kind == KIND_PIPE || slot->kind == KIND_CHARACTER;
+}
+
+/* A whole write that was cut short leaves a hole in its stream: nothing may follow it. */
+static void leave_broken(ferry_loop *loop, ferry_op *op, int error) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    ferry__lane_leave(loop, op);
+    ferry__op_end(loop, op, error, 0);
+    slot->flags |= SLOT_BROKEN;
+    ferry__lane_break(loop, slot, false);
+}
+
+static void transfer_failed(ferry_loop *loop, ferry_op *op, int error) {
+    if (error == FERRY_ECANCELED && stop_wanted(op)) error = stop_error(op);
+    bool cut = ferry__op_row(op)->result == RESULT_OUT && op->transferred > 0 &&
+               op->state == OP_IN_LANE && is_stream(ferry__slot(loop, op->fd));
+    if (cut) {
+        leave_broken(loop, op, error);
+    } else {
+        leave(loop, op, error, 0);
+    }
+}
+
+static void land_in(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    if (record->flags & RECORD_DRAINED) {
+        slot->flags |= SLOT_DRAINED;
+    } else {
+        slot->flags &= (uint8_t)~SLOT_DRAINED;
+    }
+    bool message = slot->kind == KIND_MESSAGE || slot->kind == KIND_SEQPACKET;
+    if (record->result > 0 && (op->asked & FERRY_ALL) && !message &&
+        op->transferred < total_bytes(op)) {
+        if (stop_wanted(op)) {
+            transfer_failed(loop, op, stop_error(op));
+        } else {
+            again(loop, op);
+        }
+        return;
+    }
+    bool ended = record->result == 0 && op->transferred == 0 && slot->kind != KIND_MESSAGE &&
+                 total_bytes(op) > 0;
+    leave(loop, op, (int64_t)op->transferred, ended ? FERRY_EOF : 0);
+}
+
+static void land_out(ferry_loop *loop, ferry_op *op, int64_t moved) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    if (moved > 0) slot->flags |= SLOT_SENT;
+    if (op->transferred >= total_bytes(op) || op->asked & FERRY_SOME ||
+        slot->kind == KIND_MESSAGE || slot->kind == KIND_SEQPACKET) {
+        leave(loop, op, (int64_t)op->transferred, 0);
+    } else if (stop_wanted(op)) {
+        transfer_failed(loop, op, stop_error(op));
+    } else if (moved == 0) {
+        transfer_failed(loop, op, FERRY_EIO); /* no progress and no error: do not try for ever */
+    } else {
+        again(loop, op);
+    }
+}
+
+/* The sends that shared one call: deals out what it moved. Ends those that are whole. */
+static int64_t gathered_deal(ferry_loop *loop, struct ferry__slot *slot, int64_t moved) {
+    while (slot->gathered > 0) {
+        ferry_op *op = slot->lane[WRITE_LANE].head;
+        uint64_t rest = op->len - op->transferred;
+        if ((uint64_t)moved < rest) {
+            op->transferred += (uint64_t)moved;
+            break;
+        }
+        op->transferred = op->len;
+        moved -= (int64_t)rest;
+        slot->gathered--;
+        ferry__lane_leave(loop, op);
+        ferry__op_end(loop, op, (int64_t)op->transferred, 0);
+    }
+    return moved;
+}
+
+static void land_gathered(ferry_loop *loop, ferry_op *first, const struct ferry__record *record) {
+    ferry_fd fd = first->fd;
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    if (record->result > 0) {
+        slot->flags |= SLOT_SENT;
+        gathered_deal(loop, slot, record->result);
+    }
+    int64_t result = record->result;
+    unsigned left = slot->gathered;
+    bool asked = false;
+    slot->gathered = 0;
+    ferry_op *op = slot->lane[WRITE_LANE].head;
+    for (unsigned i = 0; i < left; i++, op = ferry__list_next(&slot->lane[WRITE_LANE], op)) {
+        asked |= stop_wanted(op);
+    }
+    /* Those asked to end do so, the others go back to waiting. */
+    op = slot->lane[WRITE_LANE].head;
+    for (unsigned i = 0; i < left; i++) {
+        ferry_op *next = ferry__list_next(&slot->lane[WRITE_LANE], op);
+        bool fails = result < 0 && i == 0 && !(asked && result == FERRY_ECANCELED);
+        if (fails || stop_wanted(op)) {
+            int error = fails ? (int)result : stop_error(op);
+            if (op->transferred > 0) {
+                for (ferry_op *rest = next; rest != NULL;
+                     rest = ferry__list_next(&slot->lane[WRITE_LANE], rest)) {
+                    ferry__op_move(rest, OP_LANE);
+                }
+                leave_broken(loop, op, error);
+                return;
+            }
+            ferry__lane_leave(loop, op);
+            ferry__op_end(loop, op, error, 0);
+        } else {
+            ferry__op_move(op, OP_LANE);
+        }
+        op = next;
+    }
+    op = slot->lane[WRITE_LANE].head;
+    if (record->flags & RECORD_NOT_READY && op != NULL) op->bits |= BIT_POLLING;
+    ferry__lane_next(loop, fd);
+}
+
+static void land_fd(ferry_loop *loop, ferry_op *op, int64_t result) {
+    if (result >= 0) {
+        enum ferry__fd_kind kind = KIND_UNKNOWN;
+        /* What a listener accepts is of its own kind: no need to ask the system. */
+        if (op->code == FERRY_OP_ACCEPT) kind = ferry__slot(loop, op->fd)->kind;
+        ferry__slot_claim(loop, (ferry_fd)result, kind);
+        if (op->code == FERRY_OP_ACCEPT) ferry__accept_succeeded(loop);
+    }
+    leave(loop, op, result, 0);
+}
+
+static bool is_shortage(int64_t result) {
+    return result == FERRY_EMFILE || result == FERRY_ENFILE || result == FERRY_ENOBUFS ||
+           result == FERRY_ENOMEM;
+}
+
+static void land_failed(ferry_loop *loop, ferry_op *op, int error) {
+    if (op->code == FERRY_OP_ACCEPT && is_shortage(error) && !stop_wanted(op)) {
+        ferry__list_remove(running_list(loop, op), op);
+        ferry__accept_pause(loop, op);
+        return;
+    }
+    if (error == FERRY_ECANCELED && stop_wanted(op)) error = stop_error(op);
+    if (op->code == FERRY_OP_CONNECT) {
+        struct ferry__slot *slot = ferry__slot(loop, op->fd);
+        ferry__lane_leave(loop, op);
+        ferry__op_end(loop, op, error, 0);
+        ferry__lane_break(loop, slot, true);
+    } else {
+        leave(loop, op, error, 0);
+    }
+}
+
+/* Nothing came of it: another try, unless it was asked to end. */
+static void land_again(ferry_loop *loop, ferry_op *op, uint32_t flags) {
+    if (stop_wanted(op)) {
+        if (ferry__op_row(op)->result == RESULT_IN || ferry__op_row(op)->result == RESULT_OUT) {
+            transfer_failed(loop, op, stop_error(op));
+        } else {
+            land_failed(loop, op, stop_error(op));
+        }
+        return;
+    }
+    if (flags & RECORD_NOT_READY) op->bits |= BIT_POLLING;
+    again(loop, op);
+}
+
+static void land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
+    enum ferry__result kind = ferry__op_row(op)->result;
+    if (op->bits & BIT_CANCEL_OWED) {
+        op->bits &= (uint16_t)~BIT_CANCEL_OWED;
+        loop->cancels_owed--;
+    }
+    if (op->code == FERRY_OP_CLOSE) {
+        ferry__list_remove(&loop->running_free, op);
+        ferry__slot_closed(loop, op, record->result);
+    } else if (op->bits & BIT_POLLING && record->result >= 0) {
+        op->bits &= (uint16_t)~BIT_POLLING;
+        land_again(loop, op, 0);
+    } else if (record->flags & (RECORD_INTERRUPTED | RECORD_NOT_READY)) {
+        land_again(loop, op, record->flags);
+    } else if (kind == RESULT_IN || kind == RESULT_OUT) {
+        if (record->result < 0) {
+            transfer_failed(loop, op, (int)record->result);
+            return;
+        }
+        op->transferred += (uint64_t)record->result;
+        if (kind == RESULT_IN) {
+            land_in(loop, op, record);
+        } else {
+            land_out(loop, op, record->result);
+        }
+    } else if (record->result < 0) {
+        land_failed(loop, op, (int)record->result);
+    } else if (kind == RESULT_FD) {
+        land_fd(loop, op, record->result);
+    } else {
+        leave(loop, op, record->result, 0);
+    }
+}
+
+void ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
+    ferry_op *op = record->op;
+    loop->ending = &loop->landed;
+    if (op->state == OP_IN_LANE && op->bits & BIT_WRITE_LANE &&
+        ferry__slot(loop, op->fd)->gathered > 0) {
+        land_gathered(loop, op, record);
+    } else {
+        land_one(loop, op, record);
+    }
+    loop->ending = &loop->finished;
+}
+
+/* What came back through the inbox: a post, or work done. */
+void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
+    if (op->state == OP_POSTED) {
+        loop->stats.submitted++;
+        loop->in_flight++;
+        loop->keeping++;
+        ferry__op_end(loop, op, 0, 0);
+    } else {
+        ferry__work_back(loop);
+        ferry__op_end(loop, op, op->result, 0);
+    }
+}

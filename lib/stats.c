@@ -1,0 +1,20 @@
+/* stats.c - seeing inside: counters, and what the loop runs on.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core.h"
+
+#include <string.h>
+
+void ferry_loop_stats(const ferry_loop *loop, ferry_stats *stats, size_t len) {
+    ferry_stats now = loop->stats;
+    now.in_flight = loop->in_flight;
+    now.wakeups = atomic_load_explicit(&loop->inbox.wakeups, memory_order_relaxed);
+    memset(stats, 0, len);
+    memcpy(stats, &now, len < sizeof now ? len : sizeof now);
+}
+
+const ferry_description *ferry_loop_describe(ferry_loop *loop) {
+    loop->backend->describe(loop);
+    return &loop->description;
+}

@@ -1,0 +1,298 @@
+/* submit.c - the way in: the public calls fill the operation, its row says what to check, and it
+ * goes where its kind belongs: a lane, the backend, the wheel, the workers.
+ *
+ * Nothing here fails, blocks, calls back or allocates (rule 1): what is wrong becomes the
+ * operation's completion. Next station: lane.c for what has a descriptor, op.c for what has none.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core.h"
+
+#define LENGTH_MAX ((uint64_t)INT64_MAX)
+
+/* ---- Checks --------------------------------------------------------------------------------- */
+
+/* Sets op->more to the bytes that the vectors hold. */
+static int vectors_check(ferry_op *op) {
+    const ferry_vec *vecs = op->buf;
+    op->more = 0;
+    if (op->len > 0 && vecs == NULL) return FERRY_EFAULT;
+    for (uint64_t i = 0; i < op->len; i++) {
+        if (vecs[i].data == NULL && vecs[i].len > 0) return FERRY_EFAULT;
+        if (vecs[i].len > LENGTH_MAX - op->more) return FERRY_EINVAL;
+        op->more += vecs[i].len;
+    }
+    return 0;
+}
+
+static int addr_check(const ferry_op *op) {
+    const ferry_addr *addr = op->buf;
+    if (addr == NULL) return FERRY_EFAULT;
+    return addr->len == 0 || addr->len > sizeof addr->data.bytes ? FERRY_EINVAL : 0;
+}
+
+static int how_check(const ferry_op *op) {
+    unsigned known = FERRY_OPEN_DSYNC * 2 - 1; /* DSYNC is the highest */
+    unsigned access = FERRY_OPEN_READ | FERRY_OPEN_WRITE;
+    return op->offset & ~(uint64_t)known || !(op->offset & access) ? FERRY_EINVAL : 0;
+}
+
+static int rare_check(ferry_op *op, unsigned checked) {
+    if (checked & ARG_VECTORS) return vectors_check(op);
+    if (checked & ARG_ADDR) return addr_check(op);
+    if ((checked & ARG_PATH) && op->buf == NULL) return FERRY_EFAULT;
+    if (op->code == FERRY_OP_OPEN) return how_check(op);
+    if ((checked & ARG_FILE) && op->more == 0) return FERRY_EFAULT;
+    if ((checked & ARG_CALL) && op->offset == 0) return FERRY_EFAULT;
+    if ((checked & ARG_LENGTH) && op->len > LENGTH_MAX) return FERRY_EINVAL;
+    if ((checked & ARG_HOW) && (op->len < FERRY_SHUT_READ || op->len > FERRY_SHUT_BOTH)) {
+        return FERRY_EINVAL;
+    }
+    return 0;
+}
+
+static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *row) {
+    if (op->asked & ~row->flags) return FERRY_EINVAL;
+    if (loop->support[op->code] == SUPPORT_NONE) return FERRY_ENOTSUP;
+    if (row->checked & ARG_FD) {
+        if (op->fd < 0) return FERRY_EBADF;
+        if ((uint64_t)op->fd >= loop->slot_count) return FERRY_EMFILE;
+    }
+    if (row->checked & ARG_BUFFER) {
+        if (op->buf == NULL && op->len > 0) return FERRY_EFAULT;
+        return op->len > LENGTH_MAX ? FERRY_EINVAL : 0;
+    }
+    return rare_check(op, row->checked & ~(unsigned)ARG_FD);
+}
+
+/* ---- Letting in ------------------------------------------------------------------------------ */
+
+static void deadline_begin(ferry_loop *loop, ferry_op *op) {
+    if (op->asked & FERRY_ABSOLUTE) {
+        op->timer.when = op->deadline_ns;
+        op->bits |= BIT_TIMED;
+        ferry__wheel_add(&loop->wheel, op);
+    } else {
+        ferry__op_stamp_later(loop, op);
+    }
+}
+
+static void timer_begin(ferry_loop *loop, ferry_op *op) {
+    ferry__op_move(op, OP_TIMER);
+    if (op->asked & FERRY_ABSOLUTE) {
+        op->more = op->offset;
+        ferry__timer_arm(loop, op, op->deadline_ns);
+    } else {
+        ferry__op_stamp_later(loop, op);
+    }
+}
+
+static void route(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *row) {
+    if (row->checked & ARG_FD) {
+        if (row->lane == LANE_CLOSE) {
+            ferry__slot_close(loop, op);
+        } else {
+            ferry__lane_submit(loop, op);
+        }
+    } else if (op->code == FERRY_OP_WORK) {
+        ferry__work_submit(loop, op);
+    } else {
+        ferry__op_start(loop, op);
+    }
+}
+
+/* Counts the operation in and sends it on its way. Its fields say what was asked. */
+static void submit(ferry_loop *loop, ferry_op *op) {
+    const struct ferry__op_row *row = ferry__op_row(op);
+    ferry__loop_check(loop, op);
+    bool background = (op->asked & FERRY_BACKGROUND) != 0;
+    op->bits = background ? BIT_BACKGROUND : 0;
+    op->transferred = 0;
+    loop->stats.submitted++;
+    loop->in_flight++;
+    loop->keeping += !background;
+
+    int error = op_check(loop, op, row);
+    if (FERRY__UNLIKELY(loop->gate & GATE_DRAIN) && op->code != FERRY_OP_CLOSE) {
+        error = FERRY_ECLOSED;
+    }
+    if (FERRY__UNLIKELY(error != 0) || op->code == FERRY_OP_NOP) {
+        ferry__op_end(loop, op, error, 0);
+    } else if (op->code == FERRY_OP_TIMER) {
+        timer_begin(loop, op);
+    } else {
+        if (op->deadline_ns != 0) deadline_begin(loop, op);
+        route(loop, op, row);
+    }
+}
+
+/* The state is looked at first: an operation in flight must not be overwritten. */
+static inline void fill(ferry_op *op, enum ferry_op_code code, ferry_fd fd, const void *buf,
+                        uint64_t len, unsigned flags, ferry_cb *cb) {
+    if (FERRY__UNLIKELY(op->state != OP_IDLE)) {
+        ferry__op_fatal(op, "was submitted while it is in flight");
+    }
+    op->done = cb;
+    op->fd = fd;
+    op->buf = buf;
+    op->len = len;
+    op->asked = flags;
+    op->code = (uint8_t)code;
+}
+
+void ferry_again(ferry_loop *loop, ferry_op *op) {
+    if (op->state != OP_IDLE) ferry__op_fatal(op, "was submitted again while it is in flight");
+    if (op->code == FERRY_OP_NONE || op->code >= FERRY_OP_COUNT || op->code == FERRY_OP_POST) {
+        ferry__op_fatal(op, "cannot be submitted again: it was never submitted, or is a post");
+    }
+    submit(loop, op);
+}
+
+/* ---- One call per kind ----------------------------------------------------------------------- */
+
+void ferry_nop(ferry_loop *loop, ferry_op *op, unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_NOP, FERRY_FD_NONE, NULL, 0, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_timer(ferry_loop *loop, ferry_op *op, uint64_t first_ns, uint64_t every_ns,
+                 unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_TIMER, FERRY_FD_NONE, NULL, every_ns, flags, cb);
+    op->offset = first_ns;
+    submit(loop, op);
+}
+
+void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, void *arg, unsigned flags,
+                ferry_cb *cb) {
+    fill(op, FERRY_OP_WORK, FERRY_FD_NONE, arg, 0, flags, cb);
+    op->offset = (uint64_t)(uintptr_t)fn;
+    submit(loop, op);
+}
+
+void ferry_accept(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_addr *peer, unsigned flags,
+                  ferry_cb *cb) {
+    fill(op, FERRY_OP_ACCEPT, fd, peer, 0, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_connect(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_addr *addr,
+                   unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_CONNECT, fd, addr, 0, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_recv(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len, unsigned flags,
+                ferry_cb *cb) {
+    fill(op, FERRY_OP_RECV, fd, buf, len, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
+                 unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_RECVV, fd, vecs, count, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
+                unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
+                 unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_SENDV, fd, vecs, count, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_shutdown(ferry_loop *loop, ferry_op *op, ferry_fd fd, enum ferry_shutdown_how how,
+                    unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_SHUTDOWN, fd, NULL, (uint64_t)how, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_open(ferry_loop *loop, ferry_op *op, const char *path, unsigned how,
+                unsigned permissions, unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_OPEN, FERRY_FD_NONE, path, permissions, flags, cb);
+    op->offset = how;
+    submit(loop, op);
+}
+
+void ferry_read(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len, uint64_t offset,
+                unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_READ, fd, buf, len, flags, cb);
+    op->offset = offset;
+    submit(loop, op);
+}
+
+void ferry_readv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
+                 uint64_t offset, unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_READV, fd, vecs, count, flags, cb);
+    op->offset = offset;
+    submit(loop, op);
+}
+
+void ferry_write(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
+                 uint64_t offset, unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_WRITE, fd, buf, len, flags, cb);
+    op->offset = offset;
+    submit(loop, op);
+}
+
+void ferry_writev(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
+                  uint64_t offset, unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_WRITEV, fd, vecs, count, flags, cb);
+    op->offset = offset;
+    submit(loop, op);
+}
+
+void ferry_sync(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags, ferry_cb *cb) {
+    fill(op, FERRY_OP_SYNC, fd, NULL, 0, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_truncate(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint64_t length, unsigned flags,
+                    ferry_cb *cb) {
+    fill(op, FERRY_OP_TRUNCATE, fd, NULL, length, flags, cb);
+    submit(loop, op);
+}
+
+void ferry_stat(ferry_loop *loop, ferry_op *op, const char *path, ferry_file *file, unsigned flags,
+                ferry_cb *cb) {
+    fill(op, FERRY_OP_STAT, FERRY_FD_NONE, path, 0, flags, cb);
+    op->more = (uint64_t)(uintptr_t)file;
+    submit(loop, op);
+}
+
+/* A close that nobody wants to hear of has an operation of the loop's own: one of a reserve as
+ * large as the table of slots, of which only what was ever needed at once takes memory. */
+static void spare_done(ferry_op *op) {
+    ferry_loop *loop = op->user;
+    op->link.next = loop->spare;
+    loop->spare = op;
+}
+
+static ferry_op *spare_take(ferry_loop *loop) {
+    ferry_op *op = loop->spare;
+    if (op != NULL) {
+        loop->spare = op->link.next;
+    } else if (loop->spares_used < loop->slot_count) {
+        op = &loop->spares[loop->spares_used++];
+        op->user = loop;
+    }
+    return op;
+}
+
+void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags, ferry_cb *cb) {
+    if (op == NULL) {
+        /* Also what keeps the reserve sufficient: at most one of them for each slot. */
+        if (fd < 0 || (uint64_t)fd >= loop->slot_count) return;
+        if (ferry__slot(loop, fd)->flags & SLOT_CLOSING) return;
+        op = spare_take(loop);
+        if (op == NULL) return;
+        op->deadline_ns = 0;
+        cb = spare_done;
+    }
+    fill(op, FERRY_OP_CLOSE, fd, NULL, 0, flags, cb);
+    submit(loop, op);
+}

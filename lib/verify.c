@@ -1,0 +1,141 @@
+/* verify.c - the loop's invariants, written down once, walked by one function.
+ *
+ * Debug builds walk them every turn, tests whenever they like. Numbers are for the tests and for
+ * those who read a failure:
+ *
+ *   1  An operation in a list has the state that this list stands for.
+ *   2  In a lane only the first is with the backend, or the first `gathered`; the others wait.
+ *   3  slot->connects counts the connects in the write lane.
+ *   4  slot->busy is at least the operations in its lists; zero if it was reset.
+ *   5  The dirty list holds exactly the slots flagged so.
+ *   6  Each entry of the wheel is marked, lies in the bin that its time names, and is counted.
+ *   7  submitted - completed = in flight = all that the lists, the wheel and the workers hold.
+ *   8  keeping = those of them that are not in the background, and the holds.
+ *   9  cancels_owed counts the operations marked so.
+ *  10  No more records than the ring holds; no more work out than allowed.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core.h"
+
+struct tally {
+    uint64_t operations, background, owed;
+};
+
+static void count(struct tally *tally, const ferry_op *op) {
+    tally->operations++;
+    tally->background += (op->bits & BIT_BACKGROUND) != 0;
+    tally->owed += (op->bits & BIT_CANCEL_OWED) != 0;
+}
+
+static uint32_t verify_list(struct tally *tally, const struct ferry__list *list,
+                            enum ferry__op_state state) {
+    uint32_t length = 0;
+    for (const ferry_op *op = list->head; op != NULL; op = ferry__list_next(list, op)) {
+        FERRY__ASSERT(op->state == state); /* 1 */
+        count(tally, op);
+        length++;
+    }
+    return length;
+}
+
+static uint32_t verify_lane(struct tally *tally, const struct ferry__slot *slot, unsigned which) {
+    const struct ferry__list *lane = &slot->lane[which];
+    uint32_t length = 0, connects = 0;
+    uint32_t started_max = which == WRITE_LANE && slot->gathered > 1 ? slot->gathered : 1;
+    for (const ferry_op *op = lane->head; op != NULL; op = ferry__list_next(lane, op)) {
+        FERRY__ASSERT(op->state == OP_LANE || op->state == OP_IN_LANE);             /* 1 */
+        FERRY__ASSERT(op->state == OP_LANE || length < started_max);                /* 2 */
+        FERRY__ASSERT(((op->bits & BIT_WRITE_LANE) != 0) == (which == WRITE_LANE)); /* 1 */
+        connects += op->code == FERRY_OP_CONNECT;
+        count(tally, op);
+        length++;
+    }
+    FERRY__ASSERT(connects == (which == WRITE_LANE ? slot->connects : 0)); /* 3 */
+    FERRY__ASSERT(length >= (which == WRITE_LANE ? slot->gathered : 0u));  /* 2 */
+    return length;
+}
+
+static uint32_t verify_slot(struct tally *tally, const struct ferry__slot *slot) {
+    uint32_t held = verify_lane(tally, slot, READ_LANE);
+    held += verify_lane(tally, slot, WRITE_LANE);
+    held += verify_list(tally, &slot->running, OP_RUNNING);
+    FERRY__ASSERT(slot->busy >= held);                                            /* 4 */
+    FERRY__ASSERT((slot->closer != NULL) == ((slot->flags & SLOT_CLOSING) != 0)); /* 1 */
+    if (slot->closer != NULL) {
+        FERRY__ASSERT(slot->closer->state == OP_CLOSING); /* 1 */
+        count(tally, slot->closer);
+    }
+    return (slot->flags & SLOT_DIRTY) != 0;
+}
+
+static void verify_slots(const ferry_loop *loop, struct tally *tally) {
+    uint32_t dirty = 0, listed = 0;
+    for (int32_t fd = 0; fd <= loop->slot_top; fd++) dirty += verify_slot(tally, &loop->slots[fd]);
+    for (int32_t fd = loop->dirty_first; fd >= 0; fd = loop->slots[fd].next_dirty) {
+        FERRY__ASSERT(loop->slots[fd].flags & SLOT_DIRTY); /* 5 */
+        listed++;
+    }
+    FERRY__ASSERT(dirty == listed); /* 5 */
+}
+
+static void verify_wheel(const ferry_loop *loop, struct tally *tally) {
+    const struct ferry__wheel *wheel = &loop->wheel;
+    size_t entries = 0;
+    for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
+        for (unsigned bin = 0; bin < WHEEL_BINS; bin++) {
+            const ferry_op *op = wheel->bin[level][bin];
+            FERRY__ASSERT((op != NULL) == (wheel->used[level] >> bin & 1)); /* 6 */
+            for (; op != NULL; op = op->timer.next) {
+                uint64_t tick = op->timer.when >> WHEEL_SHIFT;
+                FERRY__ASSERT(op->bits & BIT_TIMED);                                     /* 6 */
+                FERRY__ASSERT(tick <= wheel->tick || (tick >> (6 * level)) % 64 == bin); /* 6 */
+                if (op->state == OP_TIMER) count(tally, op);
+                entries++;
+            }
+        }
+    }
+    FERRY__ASSERT(entries == wheel->count); /* 6 */
+    for (const ferry_op *op = loop->to_stamp; op != NULL; op = op->timer.next) {
+        FERRY__ASSERT(op->bits & BIT_STAMP); /* 6 */
+        if (op->state == OP_TIMER) count(tally, op);
+    }
+}
+
+void ferry__verify(ferry_loop *loop) {
+    struct tally tally = {0, 0, 0};
+    verify_slots(loop, &tally);
+    verify_wheel(loop, &tally);
+    verify_list(&tally, &loop->landed, OP_DONE);
+    verify_list(&tally, &loop->finished, OP_DONE);
+    verify_list(&tally, &loop->backlog, OP_BACKLOG);
+    verify_list(&tally, &loop->running_free, OP_RUNNING);
+    verify_list(&tally, &loop->paused, OP_PAUSED);
+    verify_list(&tally, &loop->work_waiting, OP_WORK_WAIT);
+    FERRY__ASSERT(loop->stats.submitted - loop->stats.completed == loop->in_flight); /* 7 */
+    FERRY__ASSERT(tally.operations + loop->work_out == loop->in_flight);             /* 7 */
+    /* What the workers hold may be in the background or not. */
+    FERRY__ASSERT(loop->keeping >= loop->holds);                                       /* 8 */
+    FERRY__ASSERT(tally.operations - tally.background <= loop->keeping - loop->holds); /* 8 */
+    FERRY__ASSERT(loop->keeping - loop->holds <= loop->in_flight - tally.background);  /* 8 */
+    FERRY__ASSERT(tally.owed == loop->cancels_owed);                                   /* 9 */
+    FERRY__ASSERT(loop->record_tail - loop->record_head <= RECORDS);                   /* 10 */
+    FERRY__ASSERT(loop->work_out <= loop->work_max);                                   /* 10 */
+}
+
+static void each(ferry_loop *loop, const struct ferry__list *list,
+                 void (*fn)(ferry_loop *, ferry_op *)) {
+    for (ferry_op *op = list->head; op != NULL; op = ferry__list_next(list, op)) {
+        if (op->state == OP_IN_LANE || op->state == OP_RUNNING) fn(loop, op);
+    }
+}
+
+void ferry__each_running(ferry_loop *loop, void (*fn)(ferry_loop *, ferry_op *)) {
+    each(loop, &loop->running_free, fn);
+    for (int32_t fd = 0; fd <= loop->slot_top; fd++) {
+        struct ferry__slot *slot = &loop->slots[fd];
+        each(loop, &slot->lane[READ_LANE], fn);
+        each(loop, &slot->lane[WRITE_LANE], fn);
+        each(loop, &slot->running, fn);
+    }
+}

@@ -1,0 +1,221 @@
+/* worker.c - the worker pool: blocking work, and operations that a backend cannot do natively.
+ *
+ * One pool per process, made by the first loop that has work and gone with the last; or a loop's
+ * own. A loop hands over at most work_max operations at a time, the others wait in the loop; so its
+ * own results always make room for its own work, and no loop can fill the queue for the others.
+ * Workers send results back through the loop's inbox.
+ *
+ * The pool's queue is under its lock; everything else here is the loop's thread.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core.h"
+
+#define THREADS_MAX 64
+
+struct ferry__pool {
+    struct ferry__lock lock;
+    struct ferry__signal has_work;
+    struct ferry__list queue; /* operations in OP_WORKING that no worker has taken; op->more: loop
+                               */
+    uint32_t queued;          /* its length */
+    uint32_t threads, threads_max;
+    uint32_t numbered; /* of the threads, those that have taken their number */
+    uint32_t idle;
+    uint32_t users;      /* loops; guarded by the process's lock for the shared pool */
+    uint32_t fork_count; /* in which process its threads run */
+    bool ends, shared;
+    struct ferry__thread thread[THREADS_MAX];
+    const ferry_loop *serves[THREADS_MAX]; /* whose work a thread is at, until it has let go of it
+                                            */
+    struct ferry__signal served;
+};
+
+static struct ferry__pool *shared_pool; /* guarded by ferry__os_process_lock() */
+
+/* ---- A worker -------------------------------------------------------------------------------- */
+
+static int64_t carry_out(const ferry_op *op) {
+    if (op->code != FERRY_OP_WORK) return ferry__os_perform(op);
+    ferry_work_fn *fn = (ferry_work_fn *)(uintptr_t)op->offset;
+    return fn((void *)(uintptr_t)op->buf);
+}
+
+static void queue_remove(struct ferry__pool *pool, ferry_op *op) {
+    ferry__list_remove(&pool->queue, op);
+    pool->queued--;
+}
+
+static void worker(void *arg) {
+    struct ferry__pool *pool = arg;
+    ferry__os_lock(&pool->lock);
+    uint32_t self = pool->numbered++;
+    for (;;) {
+        ferry_op *op = pool->queue.head;
+        if (op != NULL) {
+            ferry_loop *loop = (ferry_loop *)(uintptr_t)op->more;
+            queue_remove(pool, op);
+            pool->serves[self] = loop;
+            ferry__os_unlock(&pool->lock);
+            op->result = carry_out(op);
+            ferry__inbox_push(loop, op);
+            ferry__os_lock(&pool->lock);
+            pool->serves[self] = NULL;
+            ferry__os_signal_all(&pool->served);
+        } else if (pool->ends) {
+            break;
+        } else {
+            pool->idle++;
+            ferry__os_signal_wait(&pool->has_work, &pool->lock);
+            pool->idle--;
+        }
+    }
+    ferry__os_unlock(&pool->lock);
+}
+
+/* ---- The pool ---------------------------------------------------------------------------------
+ */
+
+static struct ferry__pool *pool_make(ferry_loop *loop, bool shared) {
+    struct ferry__pool *pool = ferry__os_reserve(sizeof *pool);
+    if (pool == NULL) return NULL;
+    ferry__os_lock_init(&pool->lock);
+    ferry__os_signal_init(&pool->has_work);
+    ferry__os_signal_init(&pool->served);
+    pool->threads_max = loop->work_threads < THREADS_MAX ? loop->work_threads : THREADS_MAX;
+    pool->shared = shared;
+    pool->fork_count = ferry__os_fork_count;
+    return pool;
+}
+
+static void pool_join(ferry_loop *loop) {
+    if (loop->own_workers) {
+        loop->pool = pool_make(loop, false);
+    } else {
+        ferry__os_lock(ferry__os_process_lock());
+        /* After a fork the parent's pool has no threads here: its memory is left behind. */
+        if (shared_pool == NULL || shared_pool->fork_count != ferry__os_fork_count) {
+            shared_pool = pool_make(loop, true);
+        }
+        loop->pool = shared_pool;
+        if (loop->pool != NULL) loop->pool->users++;
+        ferry__os_unlock(ferry__os_process_lock());
+    }
+}
+
+static void pool_end(struct ferry__pool *pool) {
+    ferry__os_lock(&pool->lock);
+    pool->ends = true;
+    ferry__os_signal_all(&pool->has_work);
+    ferry__os_unlock(&pool->lock);
+    for (uint32_t i = 0; i < pool->threads; i++) ferry__os_thread_join(&pool->thread[i]);
+    ferry__os_signal_end(&pool->has_work);
+    ferry__os_signal_end(&pool->served);
+    ferry__os_lock_end(&pool->lock);
+    ferry__os_unreserve(pool, sizeof *pool);
+}
+
+/* A worker that has sent a result back may still be on its way out of the loop's inbox. */
+static void wait_until_let_go(struct ferry__pool *pool, const ferry_loop *loop) {
+    ferry__os_lock(&pool->lock);
+    for (uint32_t i = 0; i < pool->numbered; i++) {
+        while (pool->serves[i] == loop) ferry__os_signal_wait(&pool->served, &pool->lock);
+    }
+    ferry__os_unlock(&pool->lock);
+}
+
+void ferry__work_close(ferry_loop *loop) {
+    struct ferry__pool *pool = loop->pool;
+    loop->pool = NULL;
+    if (pool == NULL || pool->fork_count != ferry__os_fork_count) return;
+    wait_until_let_go(pool, loop);
+    if (pool->shared) {
+        ferry__os_lock(ferry__os_process_lock());
+        bool last = --pool->users == 0;
+        if (last && shared_pool == pool) shared_pool = NULL;
+        ferry__os_unlock(ferry__os_process_lock());
+        if (!last) return;
+    }
+    pool_end(pool);
+}
+
+/* Puts op into the queue. False if there is no thread to take it. */
+static bool pool_push(struct ferry__pool *pool, ferry_op *op) {
+    ferry__os_lock(&pool->lock);
+    if (pool->queued >= pool->idle && pool->threads < pool->threads_max &&
+        ferry__os_thread_start(&pool->thread[pool->threads], worker, pool) == 0) {
+        pool->threads++;
+    }
+    bool taken = pool->threads > 0;
+    if (taken) {
+        ferry__list_push(&pool->queue, op);
+        pool->queued++;
+        ferry__os_signal_one(&pool->has_work);
+    }
+    ferry__os_unlock(&pool->lock);
+    return taken;
+}
+
+/* ---- The loop's side --------------------------------------------------------------------------
+ */
+
+static void hand_over(ferry_loop *loop, ferry_op *op) {
+    if (loop->pool == NULL) pool_join(loop);
+    op->more = (uint64_t)(uintptr_t)loop;
+    op->link.next = NULL;
+    enum ferry__op_state before = (enum ferry__op_state)op->state;
+    ferry__op_move(op, OP_WORKING);
+    if (loop->pool != NULL && pool_push(loop->pool, op)) {
+        loop->work_out++;
+    } else {
+        ferry__op_move(op, before);
+        ferry__op_end(loop, op, FERRY_EAGAIN, 0);
+    }
+}
+
+void ferry__work_submit(ferry_loop *loop, ferry_op *op) {
+    if (loop->work_out < loop->work_max && loop->work_waiting.head == NULL) {
+        hand_over(loop, op);
+    } else {
+        loop->stats.work_waited++;
+        ferry__op_move(op, OP_WORK_WAIT);
+        ferry__list_push(&loop->work_waiting, op);
+    }
+}
+
+void ferry__work_back(ferry_loop *loop) {
+    loop->work_out--;
+    while (loop->work_waiting.head != NULL && loop->work_out < loop->work_max) {
+        ferry_op *op = loop->work_waiting.head;
+        ferry__list_remove(&loop->work_waiting, op);
+        hand_over(loop, op);
+    }
+}
+
+bool ferry__work_cancel(ferry_loop *loop, ferry_op *op) {
+    struct ferry__pool *pool = loop->pool;
+    ferry__os_lock(&pool->lock);
+    ferry_op *queued = pool->queue.head;
+    while (queued != NULL && queued != op) queued = ferry__list_next(&pool->queue, queued);
+    if (queued != NULL) queue_remove(pool, op);
+    ferry__os_unlock(&pool->lock);
+    if (queued == NULL) return false;
+    ferry__work_back(loop);
+    return true;
+}
+
+bool ferry__work_cancel_any(ferry_loop *loop) {
+    struct ferry__pool *pool = loop->pool;
+    if (pool == NULL || loop->work_out == 0) return false;
+    ferry__os_lock(&pool->lock);
+    ferry_op *op = pool->queue.head;
+    while (op != NULL && op->more != (uint64_t)(uintptr_t)loop) {
+        op = ferry__list_next(&pool->queue, op);
+    }
+    if (op != NULL) queue_remove(pool, op);
+    ferry__os_unlock(&pool->lock);
+    if (op == NULL) return false;
+    loop->work_out--;
+    ferry__op_end(loop, op, FERRY_ECANCELED, 0);
+    return true;
+}
