@@ -14,21 +14,30 @@
 #define FERRY_BACKEND_H
 
 #include "ferry.h"
+#include "port.h"
 
 #include <stdbool.h>
 
-/* What a backend has to say about an operation. */
+FERRY__OWN_BEGIN
+
+/* What a backend has to say about an operation. The layout is that of io_uring's completion entry,
+ * so that the kernel's own queue can be the loop's ring. */
 struct ferry__record {
     ferry_op *op;
-    int64_t result; /* bytes, a descriptor, 0, or a negative FERRY_E... */
-    uint32_t flags; /* RECORD_... */
-    uint32_t data;
+    int32_t result; /* bytes, a descriptor or 0; below 0 an error: only read() knows which */
+    uint32_t flags; /* RECORD_... and whatever the backend keeps there for itself */
 };
 
 enum {
-    RECORD_DRAINED = 1 << 0,     /* a receive took all that was there */
-    RECORD_INTERRUPTED = 1 << 1, /* nothing happened: to be tried again, unless asked to end */
-    RECORD_NOT_READY = 1 << 2    /* the same, and it has to wait for readiness first */
+    RECORD_MORE_THERE = 1u << 2,   /* a receive left something behind */
+    RECORD_INTERRUPTED = 1u << 29, /* by read(): nothing happened, to be tried again */
+    RECORD_NOT_READY = 1u << 30    /* by read(): the same, and it has to wait for readiness first */
+};
+
+/* The ring of records: the backend moves the tail, the loop the head. */
+struct ferry__records {
+    const struct ferry__record *at;
+    uint32_t mask, head, tail;
 };
 
 /* How a loop was asked to be opened, as far as backends care. */
@@ -52,8 +61,8 @@ enum ferry__support {
 
 struct ferry__backend {
     const char *name;
-    /* Sets loop->system and loop->support. 0 or an error, *why says which and why. Makes all it
-     * needs. */
+    /* Sets loop->system, loop->support and loop->records. 0 or an error, *why says which and why.
+     * Makes all it needs. */
     int (*open)(ferry_loop *loop, const struct ferry__options *options, struct ferry__refused *why);
     /* Nothing is in flight. In a forked child (forked) only memory is freed. */
     void (*close)(ferry_loop *loop, bool forked);
@@ -69,6 +78,9 @@ struct ferry__backend {
     /* Hands over what was taken, waits until the loop's clock says deadline (0: not at all,
      * UINT64_MAX: for ever) or something has come, and puts down records. 0 or an error. */
     int (*wait)(ferry_loop *loop, uint64_t deadline);
+    /* Puts a record that is not plain success into the core's words, our error numbers above all.
+     * False if it concerns none of the loop's operations. */
+    bool (*read)(ferry_loop *loop, struct ferry__record *record);
     /* Makes a wait return. Any thread, signal handlers too; cannot fail; may coalesce. */
     void (*wake)(ferry_loop *loop);
     /* Refreshes loop->description. */
@@ -84,5 +96,7 @@ bool ferry__disabled(const struct ferry__options *options, const char *name);
 /* Is each name in the lists one of these features' (or "all")? */
 bool ferry__disabled_known(const struct ferry__options *options, const ferry_feature *features,
                            size_t count);
+
+FERRY__OWN_END
 
 #endif

@@ -9,10 +9,13 @@
 #define FERRY_OS_H
 
 #include "ferry.h"
+#include "port.h"
 
 #include <stdbool.h>
 
-/* ---- Time, memory, environment --------------------------------------------------------------- */
+FERRY__OWN_BEGIN
+
+/* ---- Time, memory, environment ----------------------------------------------------------- */
 
 uint64_t ferry__os_clock(void); /* monotonic, ns */
 
@@ -37,7 +40,7 @@ void ferry__os_watch_forks(void);
 void ferry__os_complain(const char *text, size_t len);
 _Noreturn void ferry__os_abort(void);
 
-/* ---- Descriptors ----------------------------------------------------------------------------- */
+/* ---- Descriptors ------------------------------------------------------------------------- */
 
 enum ferry__fd_kind {
     KIND_UNKNOWN,
@@ -64,7 +67,7 @@ bool ferry__os_settled(ferry_fd fd);
  * For worker threads. */
 int64_t ferry__os_perform(const ferry_op *op);
 
-/* ---- Threads: all signals are blocked in those started here ---------------------------------- */
+/* ---- Threads: all signals are blocked in those started here ------------------------------ */
 
 struct ferry__thread_id {
     uint64_t id; /* 0: none */
@@ -94,5 +97,7 @@ void ferry__os_signal_one(struct ferry__signal *signal);
 void ferry__os_signal_all(struct ferry__signal *signal);
 /* The lock of the process's worker pool. */
 struct ferry__lock *ferry__os_process_lock(void);
+
+FERRY__OWN_END
 
 #endif

@@ -46,7 +46,7 @@ extern "C" {
 #define FERRY_API
 #endif
 
-/* ---- Version ------------------------------------------------------------------------------- */
+/* ---- Version ----------------------------------------------------------------------------- */
 
 #define FERRY_VERSION_MAJOR 0
 #define FERRY_VERSION_MINOR 1
@@ -58,7 +58,7 @@ extern "C" {
 /* The version of the library that is linked, as opposed to the header: "0.1.0". Any thread. */
 FERRY_API const char *ferry_version(void);
 
-/* ---- Errors -------------------------------------------------------------------------------- */
+/* ---- Errors ------------------------------------------------------------------------------ */
 
 /* One set of negative numbers, the same on every system. X(name, number, text) */
 #define FERRY_ERROR_LIST(X)                                                                        \
@@ -150,7 +150,7 @@ FERRY_API int ferry_error_from_system(int code);
  * Returns the length that the whole text has, as snprintf does. Any thread. */
 FERRY_API size_t ferry_error_format(int64_t error, char *buf, size_t len);
 
-/* ---- Descriptors, vectors, addresses -------------------------------------------------------- */
+/* ---- Descriptors, vectors, addresses ----------------------------------------------------- */
 
 /* A socket, file or pipe of the system. On Windows wide enough for a SOCKET or a HANDLE.
  * Descriptors need no registration; what was opened elsewhere works. From its first use with Ferry
@@ -197,7 +197,7 @@ FERRY_API size_t ferry_addr_format(const ferry_addr *addr, char *buf, size_t len
 /* The port in the host's byte order; 0 if there is none. Any thread. */
 FERRY_API unsigned ferry_addr_port(const ferry_addr *addr);
 
-/* ---- The operation -------------------------------------------------------------------------- */
+/* ---- The operation ----------------------------------------------------------------------- */
 
 typedef struct ferry_op ferry_op;
 typedef struct ferry_loop ferry_loop;
@@ -222,7 +222,7 @@ struct ferry_op {
     uint32_t flags;       /* out: FERRY_MORE, FERRY_EOF */
     ferry_fd fd;          /* the descriptor that was given */
 
-    /* ---- below: the library's ---- */
+    /* ---- below: the library's ---------------------------------------------------------------- */
     const void *buf; /* what was asked: buffer, vector, path, address */
     uint64_t len;    /* bytes, or count of vectors */
     uint32_t asked;  /* submit flags */
@@ -285,7 +285,7 @@ enum ferry_op_code {
 /* "recv", "timer", ...: static memory, never NULL ("?" for no such code). Any thread. */
 FERRY_API const char *ferry_op_name(unsigned code);
 
-/* ---- The loop ------------------------------------------------------------------------------- */
+/* ---- The loop ---------------------------------------------------------------------------- */
 
 enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_NONE };
 
@@ -417,7 +417,7 @@ FERRY_API void ferry_loop_stats(const ferry_loop *loop, ferry_stats *stats, size
  * cannot completes with FERRY_ENOTSUP. */
 FERRY_API int ferry_supports(const ferry_loop *loop, unsigned code);
 
-/* ---- Ordinary functions: these never wait ---------------------------------------------------- */
+/* ---- Ordinary functions: these never wait ------------------------------------------------ */
 
 enum ferry_family { FERRY_INET = 1, FERRY_INET6, FERRY_UNIX };
 enum ferry_socket_type { FERRY_STREAM = 1, FERRY_DATAGRAM, FERRY_SEQPACKET };

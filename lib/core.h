@@ -17,8 +17,11 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 
-/* ---- Operations ----------------------------------------------------------------------------- */
+FERRY__OWN_BEGIN
+
+/* ---- Operations -------------------------------------------------------------------------- */
 
 /* Where an operation is. Except for those marked otherwise it is on exactly one list, and the state
  * says which (invariants: verify.c). Written by ferry__op_move() alone. */
@@ -98,7 +101,23 @@ static inline const struct ferry__op_row *ferry__op_row(const ferry_op *op) {
     return &ferry__op_table[op->code];
 }
 
-/* ---- Lists: doubly linked through op->link, the ends in a struct ---------------------------- */
+/* What was asked, what kind it is, where it is and what happened to it: eight bytes that lie side
+ * by side, so that the ordinary case is told by one comparison. */
+static inline uint64_t ferry__op_shape(const ferry_op *op) {
+    uint64_t shape;
+    memcpy(&shape, &op->asked, sizeof shape);
+    return shape;
+}
+
+static inline uint64_t ferry__shape(uint8_t code, uint8_t state, uint16_t bits) {
+    const ferry_op op = {.asked = 0, .code = code, .state = state, .bits = bits};
+    return ferry__op_shape(&op);
+}
+
+_Static_assert(offsetof(ferry_op, bits) + sizeof(uint16_t) - offsetof(ferry_op, asked) == 8,
+               "the shape of an operation has no holes");
+
+/* ---- Lists: doubly linked through op->link, the ends in a struct ------------------------- */
 
 struct ferry__list {
     ferry_op *head, *tail;
@@ -133,7 +152,7 @@ static inline ferry_op *ferry__list_next(const struct ferry__list *list, const f
     return op == list->tail ? NULL : op->link.next;
 }
 
-/* ---- Descriptors ---------------------------------------------------------------------------- */
+/* ---- Descriptors ------------------------------------------------------------------------- */
 
 enum {
     SLOT_CLOSING = 1 << 0, /* a close was submitted and not yet handed to the system */
@@ -147,21 +166,25 @@ enum {
 
 /* One per descriptor number. Zero means: never used. */
 struct ferry__slot {
-    struct ferry__list lane[2]; /* 0 read, 1 write; the first may be with the backend */
-    struct ferry__list running; /* concurrent operations with the backend */
-    ferry_op *closer;           /* the close that waits */
-    uint32_t busy;              /* operations that a close waits for */
-    uint32_t generation;        /* of the number: counts closes and forgets */
-    int32_t next_dirty;         /* next on loop->dirty, -1 the last */
+    struct ferry__list lane[2];     /* 0 read, 1 write; the first may be with the backend */
+    struct ferry__list running;     /* concurrent operations with the backend */
+    ferry_op *closer;               /* the close that waits */
+    struct ferry__slot *next_dirty; /* next on loop->dirty */
+    uint32_t busy;                  /* operations that a close waits for */
+    uint32_t generation;            /* of the number: counts closes and forgets */
     uint16_t gathered; /* sends at the head of the write lane that share one call; 0: one */
+    uint16_t connects; /* connects in the write lane: the read lane waits */
     uint8_t kind;      /* enum ferry__fd_kind */
     uint8_t flags;     /* SLOT_... */
-    uint16_t connects; /* connects in the write lane: the read lane waits */
 };
+
+_Static_assert(offsetof(struct ferry__slot, flags) + 1 - offsetof(struct ferry__slot, connects) ==
+                   4,
+               "what makes a slot ordinary lies side by side");
 
 enum { READ_LANE, WRITE_LANE };
 
-/* ---- Time ----------------------------------------------------------------------------------- */
+/* ---- Time -------------------------------------------------------------------------------- */
 
 #define WHEEL_LEVELS 8
 #define WHEEL_BINS 64
@@ -177,12 +200,11 @@ struct ferry__wheel {
     ferry_op *bin[WHEEL_LEVELS][WHEEL_BINS];
 };
 
-/* ---- Completions ---------------------------------------------------------------------------- */
+/* ---- Completions ------------------------------------------------------------------------- */
 
-#define RECORDS 1024u /* a power of two: what a backend may put down before the loop delivers */
 #define TURN_CALLBACKS 1024u
 
-/* ---- Threads -------------------------------------------------------------------------------- */
+/* ---- Threads ----------------------------------------------------------------------------- */
 
 struct ferry__pool;
 
@@ -195,7 +217,7 @@ struct ferry__inbox {
     _Atomic uint64_t wakeups;
 };
 
-/* ---- The loop ------------------------------------------------------------------------------- */
+/* ---- The loop ---------------------------------------------------------------------------- */
 
 enum {
     GATE_NEW = 1 << 0,  /* nobody has run it yet: keep what is submitted */
@@ -207,13 +229,13 @@ struct ferry_loop {
     void *system; /* the backend's own */
     struct ferry__slot *slots;
     uint32_t slot_count;
-    uint32_t gate;                   /* GATE_... */
-    uint32_t fork_count;             /* ferry__os_fork_count when it was opened */
-    int32_t dirty_first, dirty_last; /* slots to start something in, -1 none */
-    uint64_t now;                    /* ns */
-    uint64_t in_flight;              /* submitted and not yet delivered */
-    uint64_t keeping;                /* of those, the ones that keep ferry_run() going, and holds */
-    uint32_t record_head, record_tail;
+    uint32_t gate;                                /* GATE_... */
+    uint32_t fork_count;                          /* ferry__os_fork_count when it was opened */
+    struct ferry__slot *dirty_first, *dirty_last; /* slots to start something in */
+    uint64_t now;                                 /* ns */
+    uint64_t in_flight;                           /* submitted and not yet delivered */
+    uint64_t background; /* of those, the ones that do not keep ferry_run() going */
+    struct ferry__records records;
     uint32_t delivered; /* callbacks in this turn */
     bool running;
     struct ferry__list landed;   /* ended by the record at hand */
@@ -250,12 +272,11 @@ struct ferry_loop {
     void *(*allocate)(size_t, void *);
     void (*release)(void *, void *);
     void *allocator_context;
-    void *raw; /* what allocate gave: the loop itself is aligned within */
-    struct ferry__record records[RECORDS];
+    void *raw;                 /* what allocate gave: the loop itself is aligned within */
     struct ferry__inbox inbox; /* shared */
 };
 
-/* ---- op.c ----------------------------------------------------------------------------------- */
+/* ---- op.c -------------------------------------------------------------------------------- */
 
 /* The only writer of an operation's state. */
 static inline void ferry__op_move(ferry_op *op, enum ferry__op_state state);
@@ -275,7 +296,7 @@ void ferry__timer_arm(ferry_loop *loop, ferry_op *op, uint64_t deadline);
 void ferry__op_flush_backlog(ferry_loop *loop);
 void ferry__op_flush_cancels(ferry_loop *loop);
 
-/* ---- accept.c -------------------------------------------------------------------------------- */
+/* ---- accept.c ---------------------------------------------------------------------------- */
 
 /* Descriptors have run out: op waits inside the library. */
 void ferry__accept_pause(ferry_loop *loop, ferry_op *op);
@@ -294,7 +315,7 @@ const char *ferry__op_state_name(unsigned state);
 /* Prints the message and the trace, and ends the program. */
 FERRY__NORETURN void ferry__op_fatal(const ferry_op *op, const char *what);
 
-/* ---- loop.c --------------------------------------------------------------------------------- */
+/* ---- loop.c ------------------------------------------------------------------------------ */
 
 /* Stops the program if op is handed to a loop in a forked child, or in debug builds from a thread
  * that does not own the loop. */
@@ -306,7 +327,7 @@ static inline void ferry__loop_check(const ferry_loop *loop, const ferry_op *op)
     }
 }
 
-/* ---- lane.c --------------------------------------------------------------------------------- */
+/* ---- lane.c ------------------------------------------------------------------------------ */
 
 void ferry__lane_submit(ferry_loop *loop, ferry_op *op);
 /* Takes an operation out of its lane. What comes next is started by ferry__lane_next(). */
@@ -318,7 +339,6 @@ void ferry__lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both);
 void ferry__lane_restart(ferry_loop *loop, ferry_op *op);
 /* Starts all that waits for the flush. */
 void ferry__lane_flush(ferry_loop *loop);
-void ferry__slot_dirty(ferry_loop *loop, struct ferry__slot *slot);
 /* The system handed this number out: whatever was known of it is void. */
 void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind);
 void ferry__slot_close(ferry_loop *loop, ferry_op *op);
@@ -327,11 +347,39 @@ void ferry__slot_closed(ferry_loop *loop, ferry_op *op, int64_t result);
 /* Asks all operations on a descriptor to end, but for its close. */
 void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd);
 
-static inline struct ferry__slot *ferry__slot(ferry_loop *loop, ferry_fd fd) {
+/* A stream on which nothing unusual goes on: connects, kind and the flags that matter, at once. */
+static inline bool ferry__slot_is_ordinary(const struct ferry__slot *slot) {
+    const struct ferry__slot usual = {.kind = KIND_STREAM};
+    const struct ferry__slot looked_at = {
+        .connects = UINT16_MAX,
+        .kind = UINT8_MAX,
+        .flags = SLOT_CLOSING | SLOT_LEAVING | SLOT_BROKEN,
+    };
+    uint32_t is, want, mask;
+    memcpy(&is, &slot->connects, sizeof is);
+    memcpy(&want, &usual.connects, sizeof want);
+    memcpy(&mask, &looked_at.connects, sizeof mask);
+    return (is & mask) == want;
+}
+
+static inline struct ferry__slot *ferry__slot(const ferry_loop *loop, ferry_fd fd) {
     return &loop->slots[fd];
 }
 
-/* ---- timer.c -------------------------------------------------------------------------------- */
+/* The slot has something to start at the flush. */
+static inline void ferry__slot_dirty(ferry_loop *loop, struct ferry__slot *slot) {
+    if (slot->flags & SLOT_DIRTY) return;
+    slot->flags |= SLOT_DIRTY;
+    slot->next_dirty = NULL;
+    if (loop->dirty_last != NULL) {
+        loop->dirty_last->next_dirty = slot;
+    } else {
+        loop->dirty_first = slot;
+    }
+    loop->dirty_last = slot;
+}
+
+/* ---- timer.c ----------------------------------------------------------------------------- */
 
 void ferry__wheel_init(struct ferry__wheel *wheel, uint64_t now);
 void ferry__wheel_add(struct ferry__wheel *wheel, ferry_op *op);
@@ -349,7 +397,7 @@ static inline uint64_t ferry__time_add(uint64_t a, uint64_t b) {
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* ---- post.c --------------------------------------------------------------------------------- */
+/* ---- post.c ------------------------------------------------------------------------------ */
 
 /* Any thread. Puts op into the inbox and wakes the loop if it sleeps. */
 void ferry__inbox_push(ferry_loop *loop, ferry_op *op);
@@ -361,7 +409,7 @@ void ferry__inbox_awake(ferry_loop *loop);
 /* Any thread, signal handlers too. */
 void ferry__inbox_wake(ferry_loop *loop);
 
-/* ---- worker.c ------------------------------------------------------------------------------- */
+/* ---- worker.c ---------------------------------------------------------------------------- */
 
 /* Hands op to the worker pool, or lets it wait in the loop. */
 void ferry__work_submit(ferry_loop *loop, ferry_op *op);
@@ -373,8 +421,7 @@ bool ferry__work_cancel(ferry_loop *loop, ferry_op *op);
 bool ferry__work_cancel_any(ferry_loop *loop);
 void ferry__work_close(ferry_loop *loop);
 
-/* ---- pick.c, stats.c, verify.c, trace.c -------------------------------------------------------
- */
+/* ---- pick.c, stats.c, verify.c, trace.c -------------------------------------------------- */
 
 int ferry__pick(ferry_loop *loop, const struct ferry__options *options, enum ferry_backend backend,
                 char *why, size_t why_len);
@@ -400,13 +447,23 @@ static inline void ferry__op_move(ferry_op *op, enum ferry__op_state state) {
     op->state = (uint8_t)state;
 }
 
+/* Sanitizers do not see what the kernel writes, so the library looks itself whether op's buffers
+ * are still the caller's memory. */
+void ferry__op_look_at_memory(const ferry_op *op);
+
+static inline void ferry__op_check_memory(const ferry_op *op) {
+    if (FERRY__ASAN) ferry__op_look_at_memory(op);
+}
+
 #define FERRY__ASSERT(condition)                                                                   \
     ((condition) ? (void)0 : ferry__assert_failed(#condition, __FILE__, __LINE__))
 FERRY__NORETURN void ferry__assert_failed(const char *condition, const char *file, int line);
 
 /* Is a record waiting? Room for another? */
 static inline bool ferry__records_any(const ferry_loop *loop) {
-    return loop->record_head != loop->record_tail;
+    return loop->records.head != loop->records.tail;
 }
+
+FERRY__OWN_END
 
 #endif

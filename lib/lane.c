@@ -15,27 +15,7 @@
 #define LINGER_TICK_MAX 50000000u /* the later ones less and less often */
 #define GATHER_BYTES_MAX 0x40000000u
 
-/* ---- The list of slots with something to start
- * --------------------------------------------------- */
-
-static int32_t slot_fd(const ferry_loop *loop, const struct ferry__slot *slot) {
-    return (int32_t)(slot - loop->slots);
-}
-
-void ferry__slot_dirty(ferry_loop *loop, struct ferry__slot *slot) {
-    if (slot->flags & SLOT_DIRTY) return;
-    slot->flags |= SLOT_DIRTY;
-    slot->next_dirty = -1;
-    if (loop->dirty_last >= 0) {
-        loop->slots[loop->dirty_last].next_dirty = slot_fd(loop, slot);
-    } else {
-        loop->dirty_first = slot_fd(loop, slot);
-    }
-    loop->dirty_last = slot_fd(loop, slot);
-}
-
-/* ---- Starting the first of a lane -------------------------------------------------------------
- */
+/* ---- Starting the first of a lane -------------------------------------------------------- */
 
 static bool is_send(const ferry_op *op) {
     return ferry__op_row(op)->result == RESULT_OUT;
@@ -130,8 +110,7 @@ void ferry__lane_restart(ferry_loop *loop, ferry_op *op) {
     ferry__slot_dirty(loop, slot);
 }
 
-/* ---- Into a lane and out of it ------------------------------------------------------------------
- */
+/* ---- Into a lane and out of it ----------------------------------------------------------- */
 
 static void lane_push(ferry_loop *loop, struct ferry__slot *slot, ferry_op *op, unsigned which) {
     if (which == WRITE_LANE) op->bits |= BIT_WRITE_LANE;
@@ -211,28 +190,45 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
     }
 }
 
-/* ---- The flush ------------------------------------------------------------------------------- */
+/* ---- The flush --------------------------------------------------------------------------- */
 
 static void close_begin(ferry_loop *loop, struct ferry__slot *slot);
 
+/* One plain send alone in its lane, and nothing else to do in the slot: the ordinary case. */
+static bool flush_ordinary(ferry_loop *loop, struct ferry__slot *slot) {
+    struct ferry__list *lane = &slot->lane[WRITE_LANE];
+    ferry_op *op = lane->head;
+    if (op == NULL || op != lane->tail || !ferry__slot_is_ordinary(slot) ||
+        ferry__op_shape(op) != ferry__shape(FERRY_OP_SEND, OP_LANE, BIT_SLOT | BIT_WRITE_LANE) ||
+        (slot->lane[READ_LANE].head != NULL && slot->lane[READ_LANE].head->state == OP_LANE) ||
+        !loop->backend->submit(loop, op)) {
+        return false;
+    }
+    ferry__op_move(op, OP_IN_LANE);
+    return true;
+}
+
 void ferry__lane_flush(ferry_loop *loop) {
-    int32_t fd = loop->dirty_first;
-    loop->dirty_first = loop->dirty_last = -1;
-    while (fd >= 0) {
-        struct ferry__slot *slot = &loop->slots[fd];
-        fd = slot->next_dirty;
+    struct ferry__slot *slot = loop->dirty_first;
+    loop->dirty_first = loop->dirty_last = NULL;
+    while (slot != NULL) {
+        struct ferry__slot *next = slot->next_dirty;
         slot->flags &= (uint8_t)~SLOT_DIRTY;
+        if (flush_ordinary(loop, slot)) {
+            slot = next;
+            continue;
+        }
         if (slot->flags & SLOT_CLOSING) {
             if (slot->busy == 0 && !(slot->flags & SLOT_LINGERING)) close_begin(loop, slot);
         } else {
             lane_start(loop, slot, WRITE_LANE);
             lane_start(loop, slot, READ_LANE);
         }
+        slot = next;
     }
 }
 
-/* ---- Cancelling all, forgetting, claiming -----------------------------------------------------
- */
+/* ---- Cancelling all, forgetting, claiming ------------------------------------------------ */
 
 static void list_stop(ferry_loop *loop, struct ferry__list *list, ferry_fd fd) {
     ferry_op *next;
@@ -293,7 +289,7 @@ void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind) 
     if (fd > loop->slot_top) loop->slot_top = fd;
 }
 
-/* ---- Closing --------------------------------------------------------------------------------- */
+/* ---- Closing ----------------------------------------------------------------------------- */
 
 void ferry__slot_close(ferry_loop *loop, ferry_op *op) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);

@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Open -------------------------------------------------------------------------------------
- */
+#define RECORDS_AT_ONCE 32u
+
+/* ---- Open -------------------------------------------------------------------------------- */
 
 static void *allocate_default(size_t bytes, void *context) {
     (void)context;
@@ -61,7 +62,6 @@ static void loop_init(ferry_loop *loop, const ferry_config *config) {
     loop->stats.allocations = 1;
     loop->gate = GATE_NEW;
     loop->fork_count = ferry__os_fork_count;
-    loop->dirty_first = loop->dirty_last = -1;
     loop->ending = &loop->finished;
     loop->slot_top = -1;
     loop->pause_until = UINT64_MAX;
@@ -146,8 +146,7 @@ int ferry_loop_open(ferry_loop **loop, const ferry_config *given) {
     return error;
 }
 
-/* ---- Who may call ------------------------------------------------------------------------------
- */
+/* ---- Who may call ------------------------------------------------------------------------ */
 
 static bool is_forked(const ferry_loop *loop) {
     return loop->fork_count != ferry__os_fork_count;
@@ -169,14 +168,12 @@ void ferry__loop_misused(const ferry_loop *loop, const ferry_op *op) {
     }
 }
 
-/* ---- Delivery ----------------------------------------------------------------------------------
- */
+/* ---- Delivery ---------------------------------------------------------------------------- */
 
 /* Calls back. The operation is idle before its final callback, which may free it: nothing of it is
  * read afterwards. */
 static void deliver(ferry_loop *loop, ferry_op *op) {
     ferry_cb *done = op->done;
-    loop->delivered++;
     if (FERRY__UNLIKELY(op->flags & FERRY_MORE)) {
         bool cancelled = op->bits & BIT_CANCEL;
         ferry__op_continue(loop, op);
@@ -187,12 +184,46 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
             struct ferry__slot *slot = ferry__slot(loop, op->fd);
             if (--slot->busy == 0 && slot->flags & SLOT_CLOSING) ferry__slot_dirty(loop, slot);
         }
-        loop->keeping -= !(op->bits & BIT_BACKGROUND);
+        if (FERRY__UNLIKELY(op->bits & BIT_BACKGROUND)) loop->background--;
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
         if (done != NULL) done(op);
     }
+}
+
+static bool has_results(const ferry_loop *loop) {
+    return loop->finished.head != NULL || loop->landed.head != NULL || ferry__records_any(loop);
+}
+
+/* The short way out for what came the short way in (submit.c): a plain transfer that is whole, not
+ * asked to end, alone in its lane. NULL, with nothing changed, if the record is something else. */
+static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__record *record) {
+    ferry_op *op = record->op;
+    uint64_t shape = ferry__op_shape(op);
+    bool sends = shape == ferry__shape(FERRY_OP_SEND, OP_IN_LANE, BIT_SLOT | BIT_WRITE_LANE);
+    if (sends) {
+        if ((uint64_t)record->result != op->len) return NULL;
+    } else if (shape != ferry__shape(FERRY_OP_RECV, OP_IN_LANE, BIT_SLOT) || record->result <= 0) {
+        return NULL;
+    }
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    struct ferry__list *lane = &slot->lane[sends];
+    if (lane->head != lane->tail || slot->flags & SLOT_CLOSING) return NULL;
+    lane->head = lane->tail = NULL;
+    slot->busy--;
+    if (sends) {
+        slot->flags |= SLOT_SENT;
+    } else if (record->flags & RECORD_MORE_THERE) {
+        slot->flags &= (uint8_t)~SLOT_DRAINED;
+    } else {
+        slot->flags |= SLOT_DRAINED;
+    }
+    op->result = record->result;
+    op->transferred = (uint64_t)record->result;
+    op->flags = 0;
+    ferry__op_check_memory(op);
+    return op;
 }
 
 static ferry_op *take_first(struct ferry__list *list) {
@@ -206,35 +237,50 @@ static bool stop_asked(ferry_loop *loop) {
     return atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed);
 }
 
-/* One record, then one of the others, and so on: neither kind can hold up the other. */
+/* Ordinary records, some at a time, until one of another kind. */
+static unsigned deliver_records(ferry_loop *loop, unsigned left) {
+    unsigned until = left > RECORDS_AT_ONCE ? left - RECORDS_AT_ONCE : 0;
+    while (left != until && ferry__records_any(loop) && !stop_asked(loop)) {
+        const struct ferry__record *record =
+            &loop->records.at[loop->records.head++ & loop->records.mask];
+        ferry_op *op = land_ordinary(loop, record);
+        if (FERRY__UNLIKELY(op == NULL)) {
+            struct ferry__record copy = *record;
+            if (loop->backend->read(loop, &copy)) ferry__op_land(loop, &copy);
+            return left;
+        }
+        left--;
+        ferry_cb *done = op->done;
+        loop->in_flight--;
+        loop->stats.completed++;
+        ferry__op_move(op, OP_IDLE);
+        if (done != NULL) done(op);
+    }
+    return left;
+}
+
+static unsigned deliver_list(ferry_loop *loop, struct ferry__list *list, unsigned left,
+                             unsigned most) {
+    ferry_op *op;
+    for (; left > 0 && most > 0 && !stop_asked(loop) && (op = take_first(list)) != NULL; most--) {
+        deliver(loop, op);
+        left--;
+    }
+    return left;
+}
+
+/* Some records, then some of the others, and so on: neither kind can hold up the other. */
 static void deliver_turn(ferry_loop *loop) {
     unsigned left = TURN_CALLBACKS;
-    loop->delivered = 0;
-    while (left > 0 && !stop_asked(loop)) {
-        if (loop->landed.head == NULL && ferry__records_any(loop)) {
-            struct ferry__record record = loop->records[loop->record_head++ % RECORDS];
-            ferry__op_land(loop, &record);
-        } else if (loop->landed.head == NULL && loop->finished.head == NULL) {
-            return;
-        }
-        ferry_op *op;
-        while (left > 0 && !stop_asked(loop) && (op = take_first(&loop->landed)) != NULL) {
-            deliver(loop, op);
-            left--;
-        }
-        if (left > 0 && !stop_asked(loop) && (op = take_first(&loop->finished)) != NULL) {
-            deliver(loop, op);
-            left--;
-        }
+    while (left > 0 && has_results(loop) && !stop_asked(loop)) {
+        if (loop->landed.head == NULL) left = deliver_records(loop, left);
+        left = deliver_list(loop, &loop->landed, left, TURN_CALLBACKS);
+        left = deliver_list(loop, &loop->finished, left, RECORDS_AT_ONCE);
     }
+    loop->delivered = TURN_CALLBACKS - left;
 }
 
-/* ---- A turn ------------------------------------------------------------------------------------
- */
-
-static bool has_results(const ferry_loop *loop) {
-    return loop->finished.head != NULL || loop->landed.head != NULL || ferry__records_any(loop);
-}
+/* ---- A turn ------------------------------------------------------------------------------ */
 
 /* When the wait must end: 0 at once, UINT64_MAX never. */
 static uint64_t wait_deadline(ferry_loop *loop, bool may_wait, uint64_t limit) {
@@ -267,7 +313,7 @@ static void expire(ferry_loop *loop) {
 /* Starts all that was submitted since the last time. */
 static void flush(ferry_loop *loop) {
     ferry__op_stamp(loop);
-    if (loop->dirty_first >= 0) ferry__lane_flush(loop);
+    if (loop->dirty_first != NULL) ferry__lane_flush(loop);
     if (loop->backlog.head != NULL) ferry__op_flush_backlog(loop);
     if (loop->cancels_owed > 0) ferry__op_flush_cancels(loop);
 }
@@ -313,7 +359,7 @@ static bool posts_wait(ferry_loop *loop) {
 }
 
 static bool goes_on(ferry_loop *loop) {
-    return loop->keeping > 0 || posts_wait(loop);
+    return loop->in_flight > loop->background || loop->holds > 0 || posts_wait(loop);
 }
 
 int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
@@ -342,14 +388,12 @@ int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
 void ferry_hold(ferry_loop *loop) {
     ferry__loop_check(loop, NULL);
     loop->holds++;
-    loop->keeping++;
 }
 
 void ferry_release(ferry_loop *loop) {
     ferry__loop_check(loop, NULL);
     FERRY__ASSERT(loop->holds > 0);
     loop->holds--;
-    loop->keeping--;
 }
 
 uint64_t ferry_now(const ferry_loop *loop) {
@@ -360,8 +404,7 @@ int ferry_supports(const ferry_loop *loop, unsigned code) {
     return code < FERRY_OP_COUNT && loop->support[code] != SUPPORT_NONE;
 }
 
-/* ---- Drain and close ----------------------------------------------------------------------------
- */
+/* ---- Drain and close --------------------------------------------------------------------- */
 
 static void stop_timer(ferry_loop *loop, ferry_op *op) {
     if (op->state == OP_TIMER) ferry__op_stop(loop, op, false);

@@ -8,8 +8,7 @@
  */
 #include "core.h"
 
-/* ---- Words for the end of the program ---------------------------------------------------------
- */
+/* ---- Words for the end of the program ---------------------------------------------------- */
 
 static void complain(const char *text) {
     size_t len = 0;
@@ -69,7 +68,7 @@ void ferry__assert_failed(const char *condition, const char *file, int line) {
     ferry__os_abort();
 }
 
-/* ---- Deadlines ------------------------------------------------------------------------------- */
+/* ---- Deadlines --------------------------------------------------------------------------- */
 
 void ferry__op_stamp_later(ferry_loop *loop, ferry_op *op) {
     op->bits |= BIT_STAMP;
@@ -148,11 +147,9 @@ void ferry__op_continue(ferry_loop *loop, ferry_op *op) {
     ferry__timer_arm(loop, op, deadline);
 }
 
-/* ---- The end --------------------------------------------------------------------------------- */
+/* ---- The end ----------------------------------------------------------------------------- */
 
-/* Sanitizers do not see what the kernel writes, so the library looks itself. */
-static void memory_check(const ferry_op *op) {
-    if (!FERRY__ASAN) return;
+void ferry__op_look_at_memory(const ferry_op *op) {
     unsigned checked = ferry__op_row(op)->checked;
     if (op->result == FERRY_EFAULT || op->buf == NULL) return;
     if ((checked & ARG_BUFFER) && op->len > 0 && FERRY__POISONED(op->buf, op->len)) {
@@ -181,7 +178,7 @@ void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flag
     op->result = result;
     op->flags = flags;
     ferry__op_move(op, OP_DONE);
-    memory_check(op);
+    ferry__op_check_memory(op);
     ferry__list_push(loop->ending, op);
 }
 
@@ -193,8 +190,7 @@ static int stop_error(const ferry_op *op) {
     return op->bits & BIT_EXPIRED ? FERRY_ETIMEDOUT : FERRY_ECANCELED;
 }
 
-/* ---- Starting what needs no lane --------------------------------------------------------------
- */
+/* ---- Starting what needs no lane --------------------------------------------------------- */
 
 static struct ferry__list *running_list(ferry_loop *loop, const ferry_op *op) {
     return op->bits & BIT_SLOT ? &ferry__slot(loop, op->fd)->running : &loop->running_free;
@@ -223,8 +219,7 @@ void ferry__op_flush_backlog(ferry_loop *loop) {
     }
 }
 
-/* ---- Asking it to end early --------------------------------------------------------------------
- */
+/* ---- Asking it to end early -------------------------------------------------------------- */
 
 static void cancel_in_backend(ferry_loop *loop, ferry_op *op) {
     /* Gathered sends are one request, which the backend knows by its first. */
@@ -294,8 +289,7 @@ void ferry_cancel(ferry_loop *loop, ferry_op *op) {
     ferry__op_stop(loop, op, false);
 }
 
-/* ---- Records: the next step, or the end --------------------------------------------------------
- */
+/* ---- Records: the next step, or the end -------------------------------------------------- */
 
 static uint64_t total_bytes(const ferry_op *op) {
     return ferry__op_row(op)->checked & ARG_VECTORS ? op->more : op->len;
@@ -350,10 +344,10 @@ static void transfer_failed(ferry_loop *loop, ferry_op *op, int error) {
 
 static void land_in(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
-    if (record->flags & RECORD_DRAINED) {
-        slot->flags |= SLOT_DRAINED;
-    } else {
+    if (record->flags & RECORD_MORE_THERE) {
         slot->flags &= (uint8_t)~SLOT_DRAINED;
+    } else {
+        slot->flags |= SLOT_DRAINED;
     }
     bool message = slot->kind == KIND_MESSAGE || slot->kind == KIND_SEQPACKET;
     if (record->result > 0 && (op->asked & FERRY_ALL) && !message &&
@@ -508,7 +502,7 @@ static void land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record 
         land_again(loop, op, record->flags);
     } else if (kind == RESULT_IN || kind == RESULT_OUT) {
         if (record->result < 0) {
-            transfer_failed(loop, op, (int)record->result);
+            transfer_failed(loop, op, record->result);
             return;
         }
         op->transferred += (uint64_t)record->result;
@@ -518,7 +512,7 @@ static void land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record 
             land_out(loop, op, record->result);
         }
     } else if (record->result < 0) {
-        land_failed(loop, op, (int)record->result);
+        land_failed(loop, op, record->result);
     } else if (kind == RESULT_FD) {
         land_fd(loop, op, record->result);
     } else {
@@ -541,9 +535,7 @@ void ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
 /* What came back through the inbox: a post, or work done. */
 void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
     if (op->state == OP_POSTED) {
-        loop->stats.submitted++;
         loop->in_flight++;
-        loop->keeping++;
         ferry__op_end(loop, op, 0, 0);
     } else {
         ferry__work_back(loop);

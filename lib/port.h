@@ -8,6 +8,9 @@
 #include <stdalign.h>
 
 #if defined(__GNUC__)
+/* What the headers between these two declare is the library's own: reached without detour. */
+#define FERRY__OWN_BEGIN _Pragma("GCC visibility push(hidden)")
+#define FERRY__OWN_END _Pragma("GCC visibility pop")
 #define FERRY__NORETURN __attribute__((noreturn))
 #define FERRY__LIKELY(x) __builtin_expect(!!(x), 1)
 #define FERRY__UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -39,7 +42,5 @@ void *__asan_region_is_poisoned(void *begin, size_t size);
 #else
 #define FERRY__POISONED(begin, size) ((void)(begin), (void)(size), 0)
 #endif
-
-/* ThreadSanitizer does not see that a ring's memory orders one thread's writes before another's. */
 
 #endif

@@ -9,6 +9,7 @@
 void ferry_loop_stats(const ferry_loop *loop, ferry_stats *stats, size_t len) {
     ferry_stats now = loop->stats;
     now.in_flight = loop->in_flight;
+    now.submitted = now.completed + now.in_flight;
     now.wakeups = atomic_load_explicit(&loop->inbox.wakeups, memory_order_relaxed);
     memset(stats, 0, len);
     memcpy(stats, &now, len < sizeof now ? len : sizeof now);

@@ -9,8 +9,9 @@
 #include "core.h"
 
 #define LENGTH_MAX ((uint64_t)INT64_MAX)
+#define ORDINARY_BYTES_MAX 0x40000000u /* what every system moves in one call */
 
-/* ---- Checks --------------------------------------------------------------------------------- */
+/* ---- Checks ------------------------------------------------------------------------------ */
 
 /* Sets op->more to the bytes that the vectors hold. */
 static int vectors_check(ferry_op *op) {
@@ -65,7 +66,7 @@ static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *
     return rare_check(op, row->checked & ~(unsigned)ARG_FD);
 }
 
-/* ---- Letting in ------------------------------------------------------------------------------ */
+/* ---- Letting in -------------------------------------------------------------------------- */
 
 static void deadline_begin(ferry_loop *loop, ferry_op *op) {
     if (op->asked & FERRY_ABSOLUTE) {
@@ -105,12 +106,13 @@ static void route(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *ro
 static void submit(ferry_loop *loop, ferry_op *op) {
     const struct ferry__op_row *row = ferry__op_row(op);
     ferry__loop_check(loop, op);
-    bool background = (op->asked & FERRY_BACKGROUND) != 0;
-    op->bits = background ? BIT_BACKGROUND : 0;
+    op->bits = 0;
     op->transferred = 0;
-    loop->stats.submitted++;
     loop->in_flight++;
-    loop->keeping += !background;
+    if (op->asked & FERRY_BACKGROUND) {
+        op->bits = BIT_BACKGROUND;
+        loop->background++;
+    }
 
     int error = op_check(loop, op, row);
     if (FERRY__UNLIKELY(loop->gate & GATE_DRAIN) && op->code != FERRY_OP_CLOSE) {
@@ -124,6 +126,38 @@ static void submit(ferry_loop *loop, ferry_op *op) {
         if (op->deadline_ns != 0) deadline_begin(loop, op);
         route(loop, op, row);
     }
+}
+
+/* A plain receive or send with nothing out of the ordinary about it, alone in its lane on a stream:
+ * most of what servers do, so that it has a short way in. False, with nothing changed, if it is not
+ * one. Its way out is land_ordinary() in loop.c. */
+static inline bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned which) {
+    uint32_t unusual = op->asked | loop->gate | (loop->fork_count ^ ferry__os_fork_count);
+    if (unusual != 0 || op->deadline_ns != 0 || op->buf == NULL ||
+        op->len - 1 >= ORDINARY_BYTES_MAX || (uint64_t)op->fd >= loop->slot_count) {
+        return false;
+    }
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    struct ferry__list *lane = &slot->lane[which];
+    if (lane->head != NULL || !ferry__slot_is_ordinary(slot)) return false;
+    op->transferred = 0;
+    op->bits = which == WRITE_LANE ? BIT_SLOT | BIT_WRITE_LANE : BIT_SLOT;
+    loop->in_flight++;
+    slot->busy++;
+    lane->head = op;
+    lane->tail = op;
+    ferry__op_move(op, OP_LANE);
+    if (which == READ_LANE && loop->backend->submit(loop, op)) {
+        ferry__op_move(op, OP_IN_LANE);
+    } else {
+        ferry__slot_dirty(loop, slot);
+    }
+    return true;
+}
+
+static inline void submit_transfer(ferry_loop *loop, ferry_op *op, unsigned lane) {
+    if (FERRY__DEBUG) ferry__loop_check(loop, op);
+    if (!submit_ordinary(loop, op, lane)) submit(loop, op);
 }
 
 /* The state is looked at first: an operation in flight must not be overwritten. */
@@ -148,7 +182,7 @@ void ferry_again(ferry_loop *loop, ferry_op *op) {
     submit(loop, op);
 }
 
-/* ---- One call per kind ----------------------------------------------------------------------- */
+/* ---- One call per kind ------------------------------------------------------------------- */
 
 void ferry_nop(ferry_loop *loop, ferry_op *op, unsigned flags, ferry_cb *cb) {
     fill(op, FERRY_OP_NOP, FERRY_FD_NONE, NULL, 0, flags, cb);
@@ -184,7 +218,7 @@ void ferry_connect(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_addr
 void ferry_recv(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len, unsigned flags,
                 ferry_cb *cb) {
     fill(op, FERRY_OP_RECV, fd, buf, len, flags, cb);
-    submit(loop, op);
+    submit_transfer(loop, op, READ_LANE);
 }
 
 void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
@@ -196,7 +230,7 @@ void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *v
 void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
                 unsigned flags, ferry_cb *cb) {
     fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
-    submit(loop, op);
+    submit_transfer(loop, op, WRITE_LANE);
 }
 
 void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,

@@ -9,8 +9,8 @@
  *   4  slot->busy is at least the operations in its lists; zero if it was reset.
  *   5  The dirty list holds exactly the slots flagged so.
  *   6  Each entry of the wheel is marked, lies in the bin that its time names, and is counted.
- *   7  submitted - completed = in flight = all that the lists, the wheel and the workers hold.
- *   8  keeping = those of them that are not in the background, and the holds.
+ *   7  in_flight counts all that the lists, the wheel and the workers hold.
+ *   8  background counts those of them that are marked so.
  *   9  cancels_owed counts the operations marked so.
  *  10  No more records than the ring holds; no more work out than allowed.
  *
@@ -72,8 +72,9 @@ static uint32_t verify_slot(struct tally *tally, const struct ferry__slot *slot)
 static void verify_slots(const ferry_loop *loop, struct tally *tally) {
     uint32_t dirty = 0, listed = 0;
     for (int32_t fd = 0; fd <= loop->slot_top; fd++) dirty += verify_slot(tally, &loop->slots[fd]);
-    for (int32_t fd = loop->dirty_first; fd >= 0; fd = loop->slots[fd].next_dirty) {
-        FERRY__ASSERT(loop->slots[fd].flags & SLOT_DIRTY); /* 5 */
+    for (const struct ferry__slot *slot = loop->dirty_first; slot != NULL;
+         slot = slot->next_dirty) {
+        FERRY__ASSERT(slot->flags & SLOT_DIRTY); /* 5 */
         listed++;
     }
     FERRY__ASSERT(dirty == listed); /* 5 */
@@ -112,15 +113,13 @@ void ferry__verify(ferry_loop *loop) {
     verify_list(&tally, &loop->running_free, OP_RUNNING);
     verify_list(&tally, &loop->paused, OP_PAUSED);
     verify_list(&tally, &loop->work_waiting, OP_WORK_WAIT);
-    FERRY__ASSERT(loop->stats.submitted - loop->stats.completed == loop->in_flight); /* 7 */
-    FERRY__ASSERT(tally.operations + loop->work_out == loop->in_flight);             /* 7 */
+    FERRY__ASSERT(tally.operations + loop->work_out == loop->in_flight); /* 7 */
     /* What the workers hold may be in the background or not. */
-    FERRY__ASSERT(loop->keeping >= loop->holds);                                       /* 8 */
-    FERRY__ASSERT(tally.operations - tally.background <= loop->keeping - loop->holds); /* 8 */
-    FERRY__ASSERT(loop->keeping - loop->holds <= loop->in_flight - tally.background);  /* 8 */
-    FERRY__ASSERT(tally.owed == loop->cancels_owed);                                   /* 9 */
-    FERRY__ASSERT(loop->record_tail - loop->record_head <= RECORDS);                   /* 10 */
-    FERRY__ASSERT(loop->work_out <= loop->work_max);                                   /* 10 */
+    FERRY__ASSERT(loop->background >= tally.background);                              /* 8 */
+    FERRY__ASSERT(loop->background <= tally.background + loop->work_out);             /* 8 */
+    FERRY__ASSERT(tally.owed == loop->cancels_owed);                                  /* 9 */
+    FERRY__ASSERT(loop->records.tail - loop->records.head <= loop->records.mask + 1); /* 10 */
+    FERRY__ASSERT(loop->work_out <= loop->work_max);                                  /* 10 */
 }
 
 static void each(ferry_loop *loop, const struct ferry__list *list,

@@ -33,7 +33,7 @@ struct ferry__pool {
 
 static struct ferry__pool *shared_pool; /* guarded by ferry__os_process_lock() */
 
-/* ---- A worker -------------------------------------------------------------------------------- */
+/* ---- A worker ---------------------------------------------------------------------------- */
 
 static int64_t carry_out(const ferry_op *op) {
     if (op->code != FERRY_OP_WORK) return ferry__os_perform(op);
@@ -73,8 +73,7 @@ static void worker(void *arg) {
     ferry__os_unlock(&pool->lock);
 }
 
-/* ---- The pool ---------------------------------------------------------------------------------
- */
+/* ---- The pool ---------------------------------------------------------------------------- */
 
 static struct ferry__pool *pool_make(ferry_loop *loop, bool shared) {
     struct ferry__pool *pool = ferry__os_reserve(sizeof *pool);
@@ -156,8 +155,7 @@ static bool pool_push(struct ferry__pool *pool, ferry_op *op) {
     return taken;
 }
 
-/* ---- The loop's side --------------------------------------------------------------------------
- */
+/* ---- The loop's side --------------------------------------------------------------------- */
 
 static void hand_over(ferry_loop *loop, ferry_op *op) {
     if (loop->pool == NULL) pool_join(loop);

@@ -6,6 +6,8 @@
 #ifndef FERRY_POSIX_CALLS_H
 #define FERRY_POSIX_CALLS_H
 
+#include "port.h"
+
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +17,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <time.h>
+
+FERRY__OWN_BEGIN
 
 struct ferry__calls {
     int (*clock_gettime)(clockid_t, struct timespec *);
@@ -46,5 +50,7 @@ extern struct ferry__calls ferry__calls;
 
 /* Our number for errno. */
 int ferry__errno(void);
+
+FERRY__OWN_END
 
 #endif

@@ -25,8 +25,7 @@ static int family_of(const ferry_addr *addr) {
     return addr->len >= sizeof(sa_family_t) ? sockaddr_of(addr)->sa_family : AF_UNSPEC;
 }
 
-/* ---- Sockets -----------------------------------------------------------------------------------
- */
+/* ---- Sockets ----------------------------------------------------------------------------- */
 
 static int system_family(enum ferry_family family) {
     switch (family) {
@@ -142,8 +141,7 @@ int ferry_peer_addr(ferry_loop *loop, ferry_fd fd, ferry_addr *addr) {
     return name_get(fd, addr, ferry__calls.getpeername);
 }
 
-/* ---- Addresses from text
- * -------------------------------------------------------------------------- */
+/* ---- Addresses from text ----------------------------------------------------------------- */
 
 /* Decimal digits only, up to max, the whole text. */
 static int number_parse(const char *text, uint32_t max, uint32_t *number) {
@@ -214,8 +212,7 @@ int ferry_addr_parse(ferry_addr *addr, const char *text) {
     return inet6_parse(addr, host + 1, port);
 }
 
-/* ---- Addresses to text -------------------------------------------------------------------------
- */
+/* ---- Addresses to text ------------------------------------------------------------------- */
 
 static int inet6_format(const ferry_addr *addr, char *buf, size_t len) {
     struct sockaddr_in6 sin6;

@@ -67,8 +67,7 @@ struct ferry__calls ferry__calls = {
     .thread_create = pthread_create,
 };
 
-/* ---- Time, memory, environment ----------------------------------------------------------------
- */
+/* ---- Time, memory, environment ----------------------------------------------------------- */
 
 uint64_t ferry__os_clock(void) {
     struct timespec now;
@@ -116,8 +115,7 @@ _Noreturn void ferry__os_abort(void) {
     abort();
 }
 
-/* ---- Descriptors ------------------------------------------------------------------------------
- */
+/* ---- Descriptors ------------------------------------------------------------------------- */
 
 static int socket_kind(int fd) {
     int type = 0;

@@ -29,8 +29,7 @@ struct ferry__thread_id ferry__os_thread_self(void) {
     return (struct ferry__thread_id){(uint64_t)(uintptr_t)pthread_self()};
 }
 
-/* ---- Threads -----------------------------------------------------------------------------------
- */
+/* ---- Threads ----------------------------------------------------------------------------- */
 
 struct start {
     void (*fn)(void *);
@@ -61,8 +60,7 @@ void ferry__os_thread_join(struct ferry__thread *thread) {
     must(pthread_join(*(pthread_t *)(void *)thread, NULL));
 }
 
-/* ---- Locks and signals
- * --------------------------------------------------------------------------- */
+/* ---- Locks and signals ------------------------------------------------------------------- */
 
 void ferry__os_lock_init(struct ferry__lock *lock) {
     must(pthread_mutex_init(mutex_of(lock), NULL));
@@ -100,8 +98,7 @@ void ferry__os_signal_all(struct ferry__signal *signal) {
     must(pthread_cond_broadcast(condition_of(signal)));
 }
 
-/* ---- Forks -------------------------------------------------------------------------------------
- */
+/* ---- Forks ------------------------------------------------------------------------------- */
 
 uint32_t ferry__os_fork_count;
 static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <signal.h>
 
-/* ---- Plain ----------------------------------------------------------------------------------- */
+/* ---- Plain ------------------------------------------------------------------------------- */
 
 static int plain_setup(struct uring *uring, unsigned entries, struct io_uring_params *params) {
     (void)uring;
@@ -30,7 +30,7 @@ static int plain_register(struct uring *uring, unsigned opcode, const void *arg,
 
 const struct uring_calls uring_calls_plain = {plain_setup, plain_enter, plain_register};
 
-/* ---- Masked ---------------------------------------------------------------------------------- */
+/* ---- Masked ------------------------------------------------------------------------------ */
 
 static bool masked(const struct uring *uring, enum uring_feature feature) {
     return uring->found[feature] == FERRY_FEATURE_MASKED;

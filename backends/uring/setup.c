@@ -41,8 +41,7 @@ unsigned uring_setup_flag(enum uring_feature feature) {
     return features[feature].setup_flag;
 }
 
-/* ---- The ladder -------------------------------------------------------------------------------
- */
+/* ---- The ladder -------------------------------------------------------------------------- */
 
 /* Flags that make no sense without another. */
 static unsigned consistent(unsigned flags) {
@@ -94,8 +93,7 @@ static int ladder(struct uring *uring, unsigned entries, unsigned completions,
     }
 }
 
-/* ---- What the kernel has ----------------------------------------------------------------------
- */
+/* ---- What the kernel has ----------------------------------------------------------------- */
 
 static const uint8_t required_ops[] = {
     IORING_OP_READV,   IORING_OP_WRITEV,  IORING_OP_FSYNC,  IORING_OP_POLL_ADD,
@@ -147,8 +145,7 @@ static const char *probe(ferry_loop *loop, struct uring *uring) {
     return missing;
 }
 
-/* ---- Open --------------------------------------------------------------------------------------
- */
+/* ---- Open -------------------------------------------------------------------------------- */
 
 static const char *setup_reason(int error) {
     switch (error) {
@@ -170,7 +167,7 @@ static int refuse(struct ferry__refused *why, int error, const char *reason) {
 }
 
 /* Makes a ring and maps it. */
-static int ring_make(struct uring *uring, unsigned entries, unsigned completions,
+static int ring_make(ferry_loop *loop, struct uring *uring, unsigned entries, unsigned completions,
                      struct ferry__refused *why) {
     struct io_uring_params params;
     int fd = ladder(uring, entries, completions, &params);
@@ -190,6 +187,12 @@ static int ring_make(struct uring *uring, unsigned entries, unsigned completions
     uring->sq_tail = *uring->ring.sq.ktail;
     uring->sq_entries = params.sq_entries;
     uring->sq_mask = params.sq_entries - 1;
+    loop->records = (struct ferry__records){
+        .at = (const struct ferry__record *)(const void *)uring->ring.cq.cqes,
+        .mask = params.cq_entries - 1,
+        .head = *uring->ring.cq.khead,
+        .tail = *uring->ring.cq.khead,
+    };
     find_setup_features(uring, &params);
     if (!(uring->setup_flags & IORING_SETUP_NO_SQARRAY)) {
         /* Entry i is always in place i, so that publishing the tail is all there is to do. */
@@ -217,7 +220,8 @@ static void uring_free(ferry_loop *loop, struct uring *uring) {
 
 static int open_parts(ferry_loop *loop, struct uring *uring, const struct ferry__options *options,
                       struct ferry__refused *why) {
-    int error = ring_make(uring, options->submission_entries, options->completion_entries, why);
+    int error = ring_make(loop, uring, options->submission_entries, options->completion_entries,
+                          why);
     if (error != 0) return error;
     const char *missing = probe(loop, uring);
     if (missing != NULL) {
@@ -257,15 +261,14 @@ int uring_open(ferry_loop *loop, const struct ferry__options *options, struct fe
     return 0;
 }
 
-/* ---- Adopt -------------------------------------------------------------------------------------
- */
+/* ---- Adopt ------------------------------------------------------------------------------- */
 
 /* Without R_DISABLED a ring of a single issuer is its maker's: another thread needs its own. */
-static int ring_remake(struct uring *uring) {
+static int ring_remake(ferry_loop *loop, struct uring *uring) {
     struct ferry__refused why;
     unsigned entries = uring->sq_entries, completions = uring->ring.cq.ring_entries;
     io_uring_queue_exit(&uring->ring);
-    int error = ring_make(uring, entries, completions, &why);
+    int error = ring_make(loop, uring, entries, completions, &why);
     if (error == 0 && uring->sq_entries != entries) error = FERRY_ENOMEM; /* scratch is per entry */
     return error;
 }
@@ -289,7 +292,7 @@ int uring_adopt(ferry_loop *loop) {
         if (enabled < 0) return ferry_error_from_system(-enabled);
     } else if (uring->setup_flags & IORING_SETUP_SINGLE_ISSUER &&
                uring->opener.id != ferry__os_thread_self().id) {
-        int error = ring_remake(uring);
+        int error = ring_remake(loop, uring);
         if (error != 0) return error;
     }
     ring_register(uring);
@@ -304,8 +307,7 @@ int uring_adopt(ferry_loop *loop) {
     return 0;
 }
 
-/* ---- Close and describe ------------------------------------------------------------------------
- */
+/* ---- Close and describe ------------------------------------------------------------------ */
 
 static void ring_unregister(struct uring *uring) {
     if (!(uring->enter_flags & IORING_ENTER_REGISTERED_RING)) return;
@@ -350,6 +352,7 @@ const struct ferry__backend ferry__backend_uring = {
     .submit_gathered = uring_submit_gathered,
     .cancel = uring_cancel,
     .wait = uring_wait,
+    .read = uring_read,
     .wake = uring_wake,
     .describe = uring_describe,
     .gather_max = URING_GATHER_MAX,

@@ -24,8 +24,7 @@ _Static_assert(sizeof(ferry_op) <= 128, "an operation is two cache lines");
 _Static_assert(offsetof(ferry_op, user) == 64, "I/O stays in the first of them");
 _Static_assert(sizeof(struct statx) <= sizeof(((ferry_file *)0)->room), "room for a statx");
 
-/* ---- What is left of a transfer ----------------------------------------------------------------
- */
+/* ---- What is left of a transfer ---------------------------------------------------------- */
 
 static char *rest_begin(const ferry_op *op) {
     return (char *)(uintptr_t)op->buf + op->transferred;
@@ -66,8 +65,7 @@ static uint64_t position(const ferry_op *op) {
     return op->offset == FERRY_CURRENT ? UINT64_MAX : op->offset + op->transferred;
 }
 
-/* ---- Cases -------------------------------------------------------------------------------------
- */
+/* ---- Cases ------------------------------------------------------------------------------- */
 
 static struct uring_scratch *scratch_of(struct uring *uring, const struct io_uring_sqe *sqe) {
     return &uring->scratch[sqe - uring->ring.sq.sqes];
@@ -81,27 +79,40 @@ static struct msghdr *msg_of(struct uring *uring, const struct io_uring_sqe *sqe
 }
 
 /* After a receive that took all there was, the next would find nothing: it waits first. */
-static void poll_first(const ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op) {
+static uint16_t poll_first(const ferry_loop *loop, const ferry_op *op) {
     struct uring *uring = uring_of(loop);
-    if (loop->slots[op->fd].flags & SLOT_DRAINED && uring_has(uring, URING_POLL_FIRST)) {
-        sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
-        uring->uses[URING_POLL_FIRST]++;
+    if (!(ferry__slot(loop, op->fd)->flags & SLOT_DRAINED) || !uring_has(uring, URING_POLL_FIRST)) {
+        return 0;
     }
+    uring->uses[URING_POLL_FIRST]++;
+    return IORING_RECVSEND_POLL_FIRST;
 }
 
-static void prep_recv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    struct rest rest = {.piece = rest_begin(op), .piece_len = 0};
-    if (op->code == FERRY_OP_RECVV) {
-        rest = rest_vecs(op);
-    } else {
-        rest.piece_len = rest_len(op);
-    }
-    if (op->code == FERRY_OP_RECV || rest.piece != NULL) {
+/* Written out, since these two are most of what servers do. */
+static void prep_recv(const ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op) {
+    *sqe = (struct io_uring_sqe){.opcode = IORING_OP_RECV,
+                                 .fd = op->fd,
+                                 .ioprio = poll_first(loop, op),
+                                 .addr = (uint64_t)(uintptr_t)rest_begin(op),
+                                 .len = rest_len(op)};
+}
+
+static void prep_send(struct io_uring_sqe *sqe, const ferry_op *op) {
+    *sqe = (struct io_uring_sqe){.opcode = IORING_OP_SEND,
+                                 .fd = op->fd,
+                                 .addr = (uint64_t)(uintptr_t)rest_begin(op),
+                                 .len = rest_len(op),
+                                 .msg_flags = MSG_NOSIGNAL};
+}
+
+static void prep_recvv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct rest rest = rest_vecs(op);
+    if (rest.piece != NULL) {
         io_uring_prep_recv(sqe, op->fd, rest.piece, rest.piece_len, 0);
     } else {
         io_uring_prep_recvmsg(sqe, op->fd, msg_of(uring_of(loop), sqe, rest.vecs, rest.count), 0);
     }
-    poll_first(loop, sqe, op);
+    sqe->ioprio |= poll_first(loop, op);
 }
 
 static void prep_sendv(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op,
@@ -198,11 +209,9 @@ unsigned uring_poll_events(const ferry_op *op) {
 static void prep(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     struct uring *uring = uring_of(loop);
     switch ((enum ferry_op_code)op->code) {
-    case FERRY_OP_RECV:
-    case FERRY_OP_RECVV: prep_recv(loop, sqe, op); break;
-    case FERRY_OP_SEND:
-        io_uring_prep_send(sqe, op->fd, rest_begin(op), rest_len(op), MSG_NOSIGNAL);
-        break;
+    case FERRY_OP_RECV: prep_recv(loop, sqe, op); break;
+    case FERRY_OP_RECVV: prep_recvv(loop, sqe, op); break;
+    case FERRY_OP_SEND: prep_send(sqe, op); break;
     case FERRY_OP_SENDV: prep_sendv(uring, sqe, op, loop->slots[op->fd].kind == KIND_STREAM); break;
     case FERRY_OP_READ:
         io_uring_prep_read(sqe, op->fd, rest_begin(op), rest_len(op), position(op));
@@ -237,10 +246,15 @@ static void prep(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
 }
 
 bool uring_submit(ferry_loop *loop, ferry_op *op) {
-    struct io_uring_sqe *sqe = uring_sqe(loop);
-    if (sqe == NULL) return false;
+    struct uring *uring = uring_of(loop);
+    if (!uring_has_room(loop, uring)) return false;
+    struct io_uring_sqe *sqe = uring_next(uring);
     if (FERRY__UNLIKELY(op->bits & BIT_POLLING)) {
         io_uring_prep_poll_add(sqe, op->fd, uring_poll_events(op));
+    } else if (op->code == FERRY_OP_RECV) {
+        prep_recv(loop, sqe, op);
+    } else if (op->code == FERRY_OP_SEND) {
+        prep_send(sqe, op);
     } else {
         prep(loop, sqe, op);
     }
@@ -267,12 +281,11 @@ bool uring_cancel(ferry_loop *loop, ferry_op *op) {
     if (sqe == NULL) return false;
     /* What comes of it is told by the operation's own completion. */
     io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
-    sqe->user_data = TAG_IGNORED;
+    sqe->user_data = (uint64_t)(uintptr_t)&uring_of(loop)->cancels;
     return true;
 }
 
-/* ---- What the kernel filled in ------------------------------------------------------------------
- */
+/* ---- What the kernel filled in ----------------------------------------------------------- */
 
 static int64_t time_ns(const struct statx_timestamp *time) {
     return time->tv_sec * 1000000000 + time->tv_nsec;
@@ -291,8 +304,7 @@ static enum ferry_file_type file_type(unsigned mode) {
     }
 }
 
-void uring_finish(ferry_op *op) {
-    if (op->code != FERRY_OP_STAT) return;
+void uring_finish_stat(const ferry_op *op) {
     ferry_file *file = (ferry_file *)(uintptr_t)op->more;
     struct statx from;
     memcpy(&from, file->room, sizeof from);

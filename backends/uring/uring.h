@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+FERRY__OWN_BEGIN
+
 /* The optional features, in the order in which kernels got them: the ladder drops from the end. */
 enum uring_feature {
     URING_R_DISABLED,      /* setup: begin disabled, enabled by the thread that runs the loop */
@@ -40,9 +42,6 @@ struct uring_scratch {
     struct msghdr msg;
     struct iovec iov[URING_GATHER_MAX];
 };
-
-/* user_data: an operation's address, or one of these. */
-enum { TAG_IGNORED = 0, TAG_WAKE = 1, TAG_PROBE = 2 };
 
 struct uring;
 
@@ -74,6 +73,8 @@ struct uring {
     bool adopted;
     uint64_t wake_value; /* read from wake_fd, never looked at */
     int probe_result;
+    ferry_op cancels, wakes, probes; /* whose entries are the ring's own: user_data is an operation
+                                      */
 
     struct ferry__thread_id opener;
     unsigned setup_flags;
@@ -102,17 +103,41 @@ bool uring_submit(ferry_loop *loop, ferry_op *op);
 bool uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
 bool uring_cancel(ferry_loop *loop, ferry_op *op);
 /* Turns what the kernel filled in into what the user asked for. */
-void uring_finish(ferry_op *op);
+void uring_finish_stat(const ferry_op *op);
 /* Which readiness op waits for; 0: none could help. */
 unsigned uring_poll_events(const ferry_op *op);
 
 /* wait.c */
-/* The next free submission entry, NULL if there is none even after handing over. */
-struct io_uring_sqe *uring_sqe(ferry_loop *loop);
+/* Hands over what was written, to make room: is there any now? */
+bool uring_make_room(ferry_loop *loop);
+
+/* Entries written and not yet taken by the kernel. */
+static inline unsigned uring_unsubmitted(const struct uring *uring) {
+    return uring->sq_tail - io_uring_smp_load_acquire(uring->ring.sq.khead);
+}
+
+/* Is there a free submission entry, or could one be made? */
+static inline bool uring_has_room(ferry_loop *loop, const struct uring *uring) {
+    return FERRY__LIKELY(uring_unsubmitted(uring) != uring->sq_entries) || uring_make_room(loop);
+}
+
+/* The next free submission entry. */
+static inline struct io_uring_sqe *uring_next(struct uring *uring) {
+    return &uring->ring.sq.sqes[uring->sq_tail++ & uring->sq_mask];
+}
+
+static inline struct io_uring_sqe *uring_sqe(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    return uring_has_room(loop, uring) ? uring_next(uring) : NULL;
+}
+
 int uring_wait(ferry_loop *loop, uint64_t deadline);
+bool uring_read(ferry_loop *loop, struct ferry__record *record);
 void uring_wake(ferry_loop *loop);
 /* Waits until the wake-up's read has ended, and until nothing else is in the ring. */
 void uring_wake_end(ferry_loop *loop);
 bool uring_probe_poll_first(ferry_loop *loop);
+
+FERRY__OWN_END
 
 #endif

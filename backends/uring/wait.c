@@ -13,12 +13,7 @@
 
 #define NS_PER_S 1000000000u
 
-/* ---- Entering ----------------------------------------------------------------------------------
- */
-
-static unsigned unsubmitted(const struct uring *uring) {
-    return uring->sq_tail - io_uring_smp_load_acquire(uring->ring.sq.khead);
-}
+/* ---- Entering ---------------------------------------------------------------------------- */
 
 /* What the kernel returns: entries taken, or -errno. */
 static int enter(struct uring *uring, unsigned wait, unsigned flags,
@@ -27,7 +22,7 @@ static int enter(struct uring *uring, unsigned wait, unsigned flags,
     flags |= uring->enter_flags;
     uring->uses[URING_REGISTERED_RING] += (flags & IORING_ENTER_REGISTERED_RING) != 0;
     uring->uses[URING_NO_IOWAIT] += (flags & IORING_ENTER_NO_IOWAIT) != 0;
-    return uring->calls->enter(uring, unsubmitted(uring), wait, flags, arg);
+    return uring->calls->enter(uring, uring_unsubmitted(uring), wait, flags, arg);
 }
 
 /* Errors that are the ring's business: interrupted, timed out, short of memory for the moment. */
@@ -40,15 +35,14 @@ static int passing(ferry_loop *loop, int result) {
     return ferry_error_from_system(-result);
 }
 
-/* ---- Completion entries to records -------------------------------------------------------------
- */
+/* ---- Completion entries to records ------------------------------------------------------- */
 
 static void wake_arm(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     struct io_uring_sqe *sqe = uring_sqe(loop);
     if (sqe == NULL) return; /* the next wait tries again */
     io_uring_prep_read(sqe, uring->wake_fd, &uring->wake_value, sizeof uring->wake_value, 0);
-    sqe->user_data = TAG_WAKE;
+    sqe->user_data = (uint64_t)(uintptr_t)&uring->wakes;
     uring->wake_armed = true;
 }
 
@@ -59,7 +53,13 @@ static bool interrupted(int error) {
            error == ERESTARTNOHAND_ || error == ERESTART_RESTARTBLOCK_;
 }
 
-static void record_error(struct ferry__record *record, int error) {
+_Static_assert(sizeof(struct ferry__record) == sizeof(struct io_uring_cqe), "one is the other");
+_Static_assert(offsetof(struct ferry__record, result) == offsetof(struct io_uring_cqe, res), "so");
+_Static_assert(offsetof(struct ferry__record, flags) == offsetof(struct io_uring_cqe, flags), "so");
+_Static_assert(RECORD_MORE_THERE == IORING_CQE_F_SOCK_NONEMPTY, "a flag of the kernel's");
+
+static void read_error(struct ferry__record *record) {
+    int error = -record->result;
     if (interrupted(error)) {
         record->result = 0;
         record->flags = RECORD_INTERRUPTED;
@@ -72,61 +72,55 @@ static void record_error(struct ferry__record *record, int error) {
     }
 }
 
-static void record_put(ferry_loop *loop, const struct io_uring_cqe *cqe) {
-    struct ferry__record *record = &loop->records[loop->record_tail++ % RECORDS];
-    record->op = (ferry_op *)(uintptr_t)cqe->user_data;
-    if (FERRY__UNLIKELY(cqe->res < 0)) {
-        record_error(record, -cqe->res);
-        return;
-    }
-    record->result = cqe->res;
-    record->flags = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY ? 0 : RECORD_DRAINED;
-    uring_finish(record->op);
-}
-
-static void tag_put(struct uring *uring, const struct io_uring_cqe *cqe) {
-    if (cqe->user_data == TAG_WAKE) uring->wake_armed = false;
-    if (cqe->user_data == TAG_PROBE) uring->probe_result = cqe->res;
-}
-
-/* Takes what has completed, as far as the loop has room. */
-static void reap(ferry_loop *loop) {
+bool uring_read(ferry_loop *loop, struct ferry__record *record) {
     struct uring *uring = uring_of(loop);
-    struct io_uring_cq *cq = &uring->ring.cq;
-    unsigned head = *cq->khead;
-    unsigned tail = io_uring_smp_load_acquire(cq->ktail);
-    while (head != tail && loop->record_tail - loop->record_head < RECORDS) {
-        const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
-        if (FERRY__LIKELY(cqe->user_data > TAG_PROBE)) {
-            record_put(loop, cqe);
-        } else {
-            tag_put(uring, cqe);
-        }
-        head++;
+    if (record->op == &uring->wakes) uring->wake_armed = false;
+    if (record->op == &uring->probes) uring->probe_result = record->result;
+    if (record->op == &uring->wakes || record->op == &uring->probes ||
+        record->op == &uring->cancels) {
+        return false;
     }
-    io_uring_smp_store_release(cq->khead, head);
+    record->flags &= RECORD_MORE_THERE;
+    if (record->result < 0) {
+        read_error(record);
+    } else if (record->op->code == FERRY_OP_STAT) {
+        uring_finish_stat(record->op);
+    }
+    return true;
 }
 
-/* ---- A free entry
- * -------------------------------------------------------------------------------- */
+/* What the loop has taken may be written over. */
+static void give_back(const ferry_loop *loop) {
+    io_uring_smp_store_release(uring_of(loop)->ring.cq.khead, loop->records.head);
+}
 
-struct io_uring_sqe *uring_sqe(ferry_loop *loop) {
+static void look(ferry_loop *loop) {
+    loop->records.tail = io_uring_smp_load_acquire(uring_of(loop)->ring.cq.ktail);
+}
+
+/* Takes what is the ring's own, while the loop has nothing in it. */
+static void take_own(ferry_loop *loop) {
+    look(loop);
+    while (ferry__records_any(loop)) {
+        struct ferry__record record = loop->records.at[loop->records.head++ & loop->records.mask];
+        (void)uring_read(loop, &record);
+    }
+    give_back(loop);
+}
+
+/* ---- A free entry ------------------------------------------------------------------------ */
+
+bool uring_make_room(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
-    if (FERRY__UNLIKELY(unsubmitted(uring) == uring->sq_entries)) {
-        loop->stats.system_submits++;
-        int result = enter(uring, 0, 0, NULL);
-        if (result == -EBUSY || result == -EAGAIN) { /* completions must go first */
-            loop->stats.busy_retries++;
-            reap(loop);
-            (void)enter(uring, 0, IORING_ENTER_GETEVENTS, NULL);
-        }
-        if (unsubmitted(uring) == uring->sq_entries) return NULL;
-    }
-    return &uring->ring.sq.sqes[uring->sq_tail++ & uring->sq_mask];
+    loop->stats.system_submits++;
+    give_back(loop);
+    int result = enter(uring, 0, 0, NULL);
+    if (result == -EBUSY || result == -EAGAIN)
+        loop->stats.busy_retries++; /* the next turn's flush */
+    return uring_unsubmitted(uring) != uring->sq_entries;
 }
 
-/* ---- Waiting -----------------------------------------------------------------------------------
- */
+/* ---- Waiting ----------------------------------------------------------------------------- */
 
 /* Would entering without waiting bring or hand over anything? */
 static bool worth_entering(ferry_loop *loop, const struct uring *uring) {
@@ -135,7 +129,7 @@ static bool worth_entering(ferry_loop *loop, const struct uring *uring) {
         loop->stats.overflows++;
         return true;
     }
-    return unsubmitted(uring) > 0 || flags & IORING_SQ_TASKRUN ||
+    return uring_unsubmitted(uring) > 0 || flags & IORING_SQ_TASKRUN ||
            !uring_has(uring, URING_TASKRUN_FLAG);
 }
 
@@ -154,6 +148,7 @@ static struct io_uring_getevents_arg *wait_arg(struct uring *uring, uint64_t dea
 
 int uring_wait(ferry_loop *loop, uint64_t deadline) {
     struct uring *uring = uring_of(loop);
+    give_back(loop);
     if (FERRY__UNLIKELY(!uring->wake_armed)) wake_arm(loop);
     bool worth = worth_entering(loop, uring);
     struct io_uring_getevents_arg *arg = deadline != 0 ? wait_arg(uring, deadline) : NULL;
@@ -165,12 +160,11 @@ int uring_wait(ferry_loop *loop, uint64_t deadline) {
         loop->stats.system_waits++;
         error = passing(loop, enter(uring, 0, IORING_ENTER_GETEVENTS, NULL));
     }
-    reap(loop);
+    look(loop);
     return error;
 }
 
-/* ---- The wake-up
- * --------------------------------------------------------------------------------- */
+/* ---- The wake-up ------------------------------------------------------------------------- */
 
 void uring_wake(ferry_loop *loop) {
     uint64_t one = 1;
@@ -184,13 +178,13 @@ void uring_wake_end(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     struct io_uring_sqe *sqe = uring->wake_armed ? uring_sqe(loop) : NULL;
     if (sqe != NULL) {
-        io_uring_prep_cancel64(sqe, TAG_WAKE, 0);
-        sqe->user_data = TAG_IGNORED;
+        io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)&uring->wakes, 0);
+        sqe->user_data = (uint64_t)(uintptr_t)&uring->cancels;
     }
     /* Bounded, in case that the system refuses: closing the ring ends it too, only later. */
     for (int i = 0; uring->wake_armed && i < 1000; i++) {
         (void)enter(uring, 1, IORING_ENTER_GETEVENTS, NULL);
-        reap(loop);
+        take_own(loop);
     }
 }
 
@@ -202,12 +196,12 @@ bool uring_probe_poll_first(ferry_loop *loop) {
     if (sqe == NULL) return false;
     io_uring_prep_recv(sqe, uring->wake_fd, NULL, 0, 0);
     sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
-    sqe->user_data = TAG_PROBE;
+    sqe->user_data = (uint64_t)(uintptr_t)&uring->probes;
     uring->probe_result = 0;
     uring_wake(loop);
     for (int i = 0; uring->probe_result == 0 && i < 1000; i++) {
         (void)enter(uring, 1, IORING_ENTER_GETEVENTS, NULL);
-        reap(loop);
+        take_own(loop);
     }
     return uring->probe_result == -ENOTSOCK;
 }
