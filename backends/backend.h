@@ -46,9 +46,9 @@ struct ferry__options {
     const char *disable[2]; /* comma separated lists of features, NULL none */
 };
 
-/* Why a backend cannot be used here. */
+/* Why a backend cannot be used here; open() gives FERRY_ENOTSUP then, whatever the error was. */
 struct ferry__refused {
-    int error;          /* FERRY_E...; FERRY_EMFILE and FERRY_ENFILE end the search */
+    int error;          /* FERRY_E... */
     const char *reason; /* a sentence, static */
 };
 

@@ -53,7 +53,8 @@ enum {
     BIT_POLLING = 1 << 7,     /* waits for readiness before it is tried again */
     BIT_HANDED = 1 << 8,      /* a close: the descriptor is with the system */
     BIT_BLOCKING = 1 << 9,    /* carried out by a worker, in the backend's stead */
-    BIT_BACKGROUND = 1 << 10  /* does not keep ferry_run() going */
+    BIT_BACKGROUND = 1 << 10, /* does not keep ferry_run() going */
+    BIT_STOPPING = 1 << 11    /* the backend was asked to end it: counted in loop->stopping */
 };
 
 /* What an operation's result is. */
@@ -239,16 +240,19 @@ struct ferry_loop {
     uint32_t delivered; /* callbacks in this turn */
     bool running;
     struct ferry__list landed;   /* ended by the record at hand */
-    struct ferry__list finished; /* ended otherwise: timers, posts, errors, cancels */
+    struct ferry__list due;      /* ended by the clock or by another thread */
+    struct ferry__list finished; /* ended otherwise: nops, errors, cancels */
     struct ferry__list backlog;
     struct ferry__list running_free; /* OP_RUNNING without a descriptor */
     struct ferry__list paused;
     struct ferry__list work_waiting;
-    struct ferry__list *ending; /* where what ends goes: &finished, or &landed while landing */
+    struct ferry__list *ending; /* which of these what ends goes to */
     ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
     uint8_t support[FERRY_OP_COUNT]; /* enum ferry__support, filled by the backend */
     uint32_t cancels_owed;
-    int32_t slot_top; /* highest slot in use so far, -1 none */
+    uint32_t stopping;  /* operations that the backend was asked to end and that have not */
+    bool cancel_missed; /* a cancel did not find its operation: ask again for those */
+    int32_t slot_top;   /* highest slot in use so far, -1 none */
 
     uint64_t pause_ns;    /* how long accepts pause now */
     uint64_t pause_until; /* when the first of paused is tried again; UINT64_MAX: none */

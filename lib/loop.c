@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECORDS_AT_ONCE 32u
+#define AT_ONCE 32u /* callbacks of one kind before the other kinds have their turn */
 
 /* ---- Open -------------------------------------------------------------------------------- */
 
@@ -193,7 +193,8 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
 }
 
 static bool has_results(const ferry_loop *loop) {
-    return loop->finished.head != NULL || loop->landed.head != NULL || ferry__records_any(loop);
+    return loop->finished.head != NULL || loop->due.head != NULL || loop->landed.head != NULL ||
+           ferry__records_any(loop);
 }
 
 /* The short way out for what came the short way in (submit.c): a plain transfer that is whole, not
@@ -239,7 +240,7 @@ static bool stop_asked(ferry_loop *loop) {
 
 /* Ordinary records, some at a time, until one of another kind. */
 static unsigned deliver_records(ferry_loop *loop, unsigned left) {
-    unsigned until = left > RECORDS_AT_ONCE ? left - RECORDS_AT_ONCE : 0;
+    unsigned until = left > AT_ONCE ? left - AT_ONCE : 0;
     while (left != until && ferry__records_any(loop) && !stop_asked(loop)) {
         const struct ferry__record *record =
             &loop->records.at[loop->records.head++ & loop->records.mask];
@@ -275,7 +276,8 @@ static void deliver_turn(ferry_loop *loop) {
     while (left > 0 && has_results(loop) && !stop_asked(loop)) {
         if (loop->landed.head == NULL) left = deliver_records(loop, left);
         left = deliver_list(loop, &loop->landed, left, TURN_CALLBACKS);
-        left = deliver_list(loop, &loop->finished, left, RECORDS_AT_ONCE);
+        left = deliver_list(loop, &loop->due, left, AT_ONCE);
+        left = deliver_list(loop, &loop->finished, left, AT_ONCE);
     }
     loop->delivered = TURN_CALLBACKS - left;
 }
@@ -315,7 +317,7 @@ static void flush(ferry_loop *loop) {
     ferry__op_stamp(loop);
     if (loop->dirty_first != NULL) ferry__lane_flush(loop);
     if (loop->backlog.head != NULL) ferry__op_flush_backlog(loop);
-    if (loop->cancels_owed > 0) ferry__op_flush_cancels(loop);
+    if (loop->cancels_owed > 0 || loop->cancel_missed) ferry__op_flush_cancels(loop);
 }
 
 static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
@@ -326,8 +328,10 @@ static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
     int error = loop->backend->wait(loop, deadline);
     ferry__inbox_awake(loop);
     loop->now = ferry__os_clock();
+    loop->ending = &loop->due;
     expire(loop);
     take_inbox(loop);
+    loop->ending = &loop->finished;
     ferry__accept_retry(loop);
     deliver_turn(loop);
     if (FERRY__DEBUG) ferry__verify(loop);
@@ -430,7 +434,7 @@ static void stop_all(ferry_loop *loop) {
         if (ferry__slot(loop, fd)->busy > 0) ferry__slot_cancel(loop, fd);
     }
     /* A repeating timer whose callback is next is in the wheel again after it. */
-    stop_list(loop, &loop->finished);
+    stop_list(loop, &loop->due);
 }
 
 int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {

@@ -133,7 +133,7 @@ void ferry__op_due(ferry_loop *loop, ferry_op *op) {
         op->result = (int64_t)intervals;
         op->flags = FERRY_MORE;
         ferry__op_move(op, OP_DONE);
-        ferry__list_push(&loop->finished, op);
+        ferry__list_push(loop->ending, op);
     }
 }
 
@@ -175,6 +175,7 @@ void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flag
     }
     if (op->bits & BIT_STAMP) stamp_forget(loop, op);
     if (op->bits & BIT_CANCEL_OWED) loop->cancels_owed--;
+    if (op->bits & BIT_STOPPING) loop->stopping--;
     op->result = result;
     op->flags = flags;
     ferry__op_move(op, OP_DONE);
@@ -241,8 +242,14 @@ static void cancel_owed(ferry_loop *loop, ferry_op *op) {
     cancel_in_backend(loop, op);
 }
 
+static void cancel_again(ferry_loop *loop, ferry_op *op) {
+    if (op->bits & BIT_STOPPING && !(op->bits & BIT_CANCEL_OWED)) cancel_in_backend(loop, op);
+}
+
 void ferry__op_flush_cancels(ferry_loop *loop) {
     if (loop->cancels_owed > 0) ferry__each_running(loop, cancel_owed);
+    if (loop->cancel_missed && loop->stopping > 0) ferry__each_running(loop, cancel_again);
+    loop->cancel_missed = false;
 }
 
 static void stop_waiting(ferry_loop *loop, ferry_op *op, int error) {
@@ -276,7 +283,8 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_IN_LANE:
     case OP_RUNNING:
         if (ferry__op_row(op)->cancel == CANCEL_NEVER || stop_wanted(op)) return;
-        op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
+        op->bits |= BIT_STOPPING | (expired ? BIT_EXPIRED : BIT_CANCEL);
+        loop->stopping++;
         cancel_in_backend(loop, op);
         return;
     }
@@ -284,7 +292,6 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
 }
 
 void ferry_cancel(ferry_loop *loop, ferry_op *op) {
-    if (op->state == OP_IDLE) return;
     ferry__loop_check(loop, op);
     ferry__op_stop(loop, op, false);
 }

@@ -67,10 +67,10 @@ static bool wanted(enum ferry_backend choice, const struct ferry__backend *backe
     return false;
 }
 
-/* A full descriptor table is no property of a backend, and names that mean nothing are the caller's
- * mistake: both end the search. */
+/* Only FERRY_ENOTSUP is about the backend. A full descriptor table, no memory, or a name that means
+ * nothing would be the same with any other. */
 static bool ends_search(int error) {
-    return error == FERRY_EMFILE || error == FERRY_ENFILE || error == FERRY_EINVAL;
+    return error != FERRY_ENOTSUP;
 }
 
 int ferry__pick(ferry_loop *loop, const struct ferry__options *options, enum ferry_backend choice,

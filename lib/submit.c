@@ -26,12 +26,6 @@ static int vectors_check(ferry_op *op) {
     return 0;
 }
 
-static int addr_check(const ferry_op *op) {
-    const ferry_addr *addr = op->buf;
-    if (addr == NULL) return FERRY_EFAULT;
-    return addr->len == 0 || addr->len > sizeof addr->data.bytes ? FERRY_EINVAL : 0;
-}
-
 static int how_check(const ferry_op *op) {
     unsigned known = FERRY_OPEN_DSYNC * 2 - 1; /* DSYNC is the highest */
     unsigned access = FERRY_OPEN_READ | FERRY_OPEN_WRITE;
@@ -40,7 +34,7 @@ static int how_check(const ferry_op *op) {
 
 static int rare_check(ferry_op *op, unsigned checked) {
     if (checked & ARG_VECTORS) return vectors_check(op);
-    if (checked & ARG_ADDR) return addr_check(op);
+    if (checked & ARG_ADDR) return op->buf ? ferry__os_addr_check(op->buf) : FERRY_EFAULT;
     if ((checked & ARG_PATH) && op->buf == NULL) return FERRY_EFAULT;
     if (op->code == FERRY_OP_OPEN) return how_check(op);
     if ((checked & ARG_FILE) && op->more == 0) return FERRY_EFAULT;

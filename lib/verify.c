@@ -11,7 +11,7 @@
  *   6  Each entry of the wheel is marked, lies in the bin that its time names, and is counted.
  *   7  in_flight counts all that the lists, the wheel and the workers hold.
  *   8  background counts those of them that are marked so.
- *   9  cancels_owed counts the operations marked so.
+ *   9  cancels_owed and stopping count the operations marked so.
  *  10  No more records than the ring holds; no more work out than allowed.
  *
  * SPDX-License-Identifier: MIT
@@ -19,13 +19,14 @@
 #include "core.h"
 
 struct tally {
-    uint64_t operations, background, owed;
+    uint64_t operations, background, owed, stopping;
 };
 
 static void count(struct tally *tally, const ferry_op *op) {
     tally->operations++;
     tally->background += (op->bits & BIT_BACKGROUND) != 0;
     tally->owed += (op->bits & BIT_CANCEL_OWED) != 0;
+    tally->stopping += op->state != OP_DONE && op->bits & BIT_STOPPING;
 }
 
 static uint32_t verify_list(struct tally *tally, const struct ferry__list *list,
@@ -104,10 +105,11 @@ static void verify_wheel(const ferry_loop *loop, struct tally *tally) {
 }
 
 void ferry__verify(ferry_loop *loop) {
-    struct tally tally = {0, 0, 0};
+    struct tally tally = {0, 0, 0, 0};
     verify_slots(loop, &tally);
     verify_wheel(loop, &tally);
     verify_list(&tally, &loop->landed, OP_DONE);
+    verify_list(&tally, &loop->due, OP_DONE);
     verify_list(&tally, &loop->finished, OP_DONE);
     verify_list(&tally, &loop->backlog, OP_BACKLOG);
     verify_list(&tally, &loop->running_free, OP_RUNNING);
@@ -118,6 +120,7 @@ void ferry__verify(ferry_loop *loop) {
     FERRY__ASSERT(loop->background >= tally.background);                              /* 8 */
     FERRY__ASSERT(loop->background <= tally.background + loop->work_out);             /* 8 */
     FERRY__ASSERT(tally.owed == loop->cancels_owed);                                  /* 9 */
+    FERRY__ASSERT(tally.stopping == loop->stopping);                                  /* 9 */
     FERRY__ASSERT(loop->records.tail - loop->records.head <= loop->records.mask + 1); /* 10 */
     FERRY__ASSERT(loop->work_out <= loop->work_max);                                  /* 10 */
 }

@@ -82,8 +82,16 @@ int ferry_pipe(ferry_loop *loop, ferry_fd fds[2]) {
     return 0;
 }
 
-static int addr_valid(const ferry_addr *addr) {
-    return addr != NULL && addr->len > 0 && addr->len <= sizeof addr->data.bytes;
+int ferry__os_addr_check(const ferry_addr *addr) {
+    size_t least = sizeof(sa_family_t);
+    if (addr->len < least || addr->len > sizeof addr->data.bytes) return FERRY_EINVAL;
+    if (family_of(addr) == AF_INET) least = sizeof(struct sockaddr_in);
+    if (family_of(addr) == AF_INET6) least = sizeof(struct sockaddr_in6);
+    return addr->len < least ? FERRY_EINVAL : 0;
+}
+
+static bool addr_valid(const ferry_addr *addr) {
+    return addr != NULL && ferry__os_addr_check(addr) == 0;
 }
 
 int ferry_bind(ferry_loop *loop, ferry_fd fd, const ferry_addr *addr) {

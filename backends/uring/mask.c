@@ -28,7 +28,7 @@ static int plain_register(struct uring *uring, unsigned opcode, const void *arg,
     return io_uring_register((unsigned)uring->ring.ring_fd, opcode, arg, count);
 }
 
-const struct uring_calls uring_calls_plain = {plain_setup, plain_enter, plain_register};
+const struct uring_calls ferry__uring_calls_plain = {plain_setup, plain_enter, plain_register};
 
 /* ---- Masked ------------------------------------------------------------------------------ */
 
@@ -38,7 +38,7 @@ static bool masked(const struct uring *uring, enum uring_feature feature) {
 
 static int masked_setup(struct uring *uring, unsigned entries, struct io_uring_params *params) {
     for (unsigned i = 0; i < URING_FEATURES; i++) {
-        if (masked(uring, i) && params->flags & uring_setup_flag(i)) return -EINVAL;
+        if (masked(uring, i) && params->flags & ferry__uring_setup_flag(i)) return -EINVAL;
     }
     return plain_setup(uring, entries, params);
 }
@@ -74,4 +74,4 @@ static int masked_register(struct uring *uring, unsigned opcode, const void *arg
     return result;
 }
 
-const struct uring_calls uring_calls_masked = {masked_setup, masked_enter, masked_register};
+const struct uring_calls ferry__uring_calls_masked = {masked_setup, masked_enter, masked_register};

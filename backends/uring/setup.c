@@ -37,7 +37,7 @@ static const struct {
     [URING_NO_IOWAIT] = {"no_iowait", 0},
 };
 
-unsigned uring_setup_flag(enum uring_feature feature) {
+unsigned ferry__uring_setup_flag(enum uring_feature feature) {
     return features[feature].setup_flag;
 }
 
@@ -160,10 +160,18 @@ static const char *setup_reason(int error) {
     }
 }
 
+/* Full descriptor tables are reported as such; anything else means that another backend be tried.
+ */
 static int refuse(struct ferry__refused *why, int error, const char *reason) {
     why->error = error;
     why->reason = reason;
-    return error;
+    return error == FERRY_EMFILE || error == FERRY_ENFILE ? error : FERRY_ENOTSUP;
+}
+
+/* The program's own allocator failed: no other backend would fare better. */
+static int no_memory(struct ferry__refused *why) {
+    (void)refuse(why, FERRY_ENOMEM, "out of memory");
+    return FERRY_ENOMEM;
 }
 
 /* Makes a ring and maps it. */
@@ -202,12 +210,12 @@ static int ring_make(ferry_loop *loop, struct uring *uring, unsigned entries, un
 }
 
 static int masks_read(struct uring *uring, const struct ferry__options *options) {
-    uring->calls = &uring_calls_plain;
+    uring->calls = &ferry__uring_calls_plain;
     for (unsigned i = 0; i < URING_FEATURES; i++) {
         uring->features[i].name = features[i].name;
         if (!ferry__disabled(options, features[i].name)) continue;
         uring->found[i] = FERRY_FEATURE_MASKED;
-        uring->calls = &uring_calls_masked;
+        uring->calls = &ferry__uring_calls_masked;
     }
     return ferry__disabled_known(options, uring->features, URING_FEATURES) ? 0 : FERRY_EINVAL;
 }
@@ -231,25 +239,30 @@ static int open_parts(ferry_loop *loop, struct uring *uring, const struct ferry_
     uring->scratch = loop->allocate(uring->sq_entries * sizeof *uring->scratch,
                                     loop->allocator_context);
     loop->stats.allocations++;
-    uring->wake_fd = uring->scratch ? ferry__calls.eventfd(0, EFD_CLOEXEC) : -1;
-    if (uring->wake_fd < 0) {
-        error = uring->scratch ? ferry__errno() : FERRY_ENOMEM;
+    if (uring->scratch == NULL) {
         io_uring_queue_exit(&uring->ring);
-        return refuse(why, error, "no descriptor, or no memory, for the ring's parts");
+        return no_memory(why);
+    }
+    uring->wake_fd = ferry__calls.eventfd(0, EFD_CLOEXEC);
+    if (uring->wake_fd < 0) {
+        error = refuse(why, ferry__errno(), "no descriptor for wake-ups");
+        io_uring_queue_exit(&uring->ring);
+        return error;
     }
     return 0;
 }
 
-int uring_open(ferry_loop *loop, const struct ferry__options *options, struct ferry__refused *why) {
+int ferry__uring_open(ferry_loop *loop, const struct ferry__options *options,
+                      struct ferry__refused *why) {
     struct uring *uring = loop->allocate(sizeof *uring, loop->allocator_context);
-    if (uring == NULL) return refuse(why, FERRY_ENOMEM, "out of memory");
+    if (uring == NULL) return no_memory(why);
     loop->stats.allocations++;
     memset(uring, 0, sizeof *uring);
     uring->wake_fd = -1;
     uring->opener = ferry__os_thread_self();
     int error = masks_read(uring, options);
     if (error != 0) {
-        refuse(why, error, "an unknown feature is named in config.disable or FERRY_DISABLE");
+        (void)refuse(why, error, "an unknown feature is named in config.disable or FERRY_DISABLE");
     } else {
         error = open_parts(loop, uring, options, why);
     }
@@ -285,7 +298,7 @@ static void ring_register(struct uring *uring) {
     }
 }
 
-int uring_adopt(ferry_loop *loop) {
+int ferry__uring_adopt(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     if (uring->setup_flags & IORING_SETUP_R_DISABLED) {
         int enabled = uring->calls->register_(uring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
@@ -303,7 +316,8 @@ int uring_adopt(ferry_loop *loop) {
     (void)uring->calls->register_(uring, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     uring->adopted = true;
     find(uring, URING_POLL_FIRST,
-         uring->found[URING_POLL_FIRST] != FERRY_FEATURE_MASKED && uring_probe_poll_first(loop));
+         uring->found[URING_POLL_FIRST] != FERRY_FEATURE_MASKED &&
+             ferry__uring_probe_poll_first(loop));
     return 0;
 }
 
@@ -317,13 +331,13 @@ static void ring_unregister(struct uring *uring) {
     uring->enter_flags &= ~IORING_ENTER_REGISTERED_RING;
 }
 
-void uring_close(ferry_loop *loop, bool forked) {
+void ferry__uring_close(ferry_loop *loop, bool forked) {
     struct uring *uring = uring_of(loop);
     if (forked) {
         /* The ring's memory was not inherited; its descriptor was. */
         (void)ferry__calls.close(uring->ring.ring_fd);
     } else {
-        if (uring->adopted) uring_wake_end(loop);
+        if (uring->adopted) ferry__uring_wake_end(loop);
         ring_unregister(uring);
         io_uring_queue_exit(&uring->ring);
     }
@@ -331,7 +345,7 @@ void uring_close(ferry_loop *loop, bool forked) {
     uring_free(loop, uring);
 }
 
-void uring_describe(ferry_loop *loop) {
+void ferry__uring_describe(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     for (unsigned i = 0; i < URING_FEATURES; i++) {
         uring->features[i].state = (enum ferry_feature_state)uring->found[i];
@@ -345,15 +359,15 @@ void uring_describe(ferry_loop *loop) {
 
 const struct ferry__backend ferry__backend_uring = {
     .name = "uring",
-    .open = uring_open,
-    .close = uring_close,
-    .adopt = uring_adopt,
-    .submit = uring_submit,
-    .submit_gathered = uring_submit_gathered,
-    .cancel = uring_cancel,
-    .wait = uring_wait,
-    .read = uring_read,
-    .wake = uring_wake,
-    .describe = uring_describe,
+    .open = ferry__uring_open,
+    .close = ferry__uring_close,
+    .adopt = ferry__uring_adopt,
+    .submit = ferry__uring_submit,
+    .submit_gathered = ferry__uring_submit_gathered,
+    .cancel = ferry__uring_cancel,
+    .wait = ferry__uring_wait,
+    .read = ferry__uring_read,
+    .wake = ferry__uring_wake,
+    .describe = ferry__uring_describe,
     .gather_max = URING_GATHER_MAX,
 };

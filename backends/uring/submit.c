@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #define CHUNK_MAX 0x7ffff000u /* what Linux moves in one call at most (read(2)) */
 #define VECS_MAX 1024u        /* UIO_MAXIOV */
@@ -196,7 +197,7 @@ static void prep_truncate(struct uring *uring, struct io_uring_sqe *sqe, const f
     uring->uses[URING_FTRUNCATE]++;
 }
 
-unsigned uring_poll_events(const ferry_op *op) {
+unsigned ferry__uring_poll_events(const ferry_op *op) {
     switch (ferry__op_row(op)->result) {
     case RESULT_IN: return POLLIN;
     case RESULT_OUT: return POLLOUT;
@@ -245,12 +246,12 @@ static void prep(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     }
 }
 
-bool uring_submit(ferry_loop *loop, ferry_op *op) {
+bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
     struct uring *uring = uring_of(loop);
     if (!uring_has_room(loop, uring)) return false;
     struct io_uring_sqe *sqe = uring_next(uring);
     if (FERRY__UNLIKELY(op->bits & BIT_POLLING)) {
-        io_uring_prep_poll_add(sqe, op->fd, uring_poll_events(op));
+        io_uring_prep_poll_add(sqe, op->fd, ferry__uring_poll_events(op));
     } else if (op->code == FERRY_OP_RECV) {
         prep_recv(loop, sqe, op);
     } else if (op->code == FERRY_OP_SEND) {
@@ -262,7 +263,7 @@ bool uring_submit(ferry_loop *loop, ferry_op *op) {
     return true;
 }
 
-bool uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {
+bool ferry__uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {
     struct uring *uring = uring_of(loop);
     struct io_uring_sqe *sqe = uring_sqe(loop);
     if (sqe == NULL) return false;
@@ -276,7 +277,7 @@ bool uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {
     return true;
 }
 
-bool uring_cancel(ferry_loop *loop, ferry_op *op) {
+bool ferry__uring_cancel(ferry_loop *loop, ferry_op *op) {
     struct io_uring_sqe *sqe = uring_sqe(loop);
     if (sqe == NULL) return false;
     /* What comes of it is told by the operation's own completion. */
@@ -304,7 +305,7 @@ static enum ferry_file_type file_type(unsigned mode) {
     }
 }
 
-void uring_finish_stat(const ferry_op *op) {
+void ferry__uring_finish_stat(const ferry_op *op) {
     ferry_file *file = (ferry_file *)(uintptr_t)op->more;
     struct statx from;
     memcpy(&from, file->room, sizeof from);
@@ -315,7 +316,7 @@ void uring_finish_stat(const ferry_op *op) {
     file->size = from.stx_size;
     file->allocated = from.stx_blocks * 512;
     file->links = from.stx_nlink;
-    file->device = (uint64_t)from.stx_dev_major << 32 | from.stx_dev_minor;
+    file->device = makedev(from.stx_dev_major, from.stx_dev_minor);
     file->inode = from.stx_ino;
     file->accessed_ns = time_ns(&from.stx_atime);
     file->modified_ns = time_ns(&from.stx_mtime);

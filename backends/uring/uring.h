@@ -53,7 +53,7 @@ struct uring_calls {
     int (*register_)(struct uring *uring, unsigned opcode, const void *arg, unsigned count);
 };
 
-extern const struct uring_calls uring_calls_plain, uring_calls_masked;
+extern const struct uring_calls ferry__uring_calls_plain, ferry__uring_calls_masked;
 
 struct uring {
     struct io_uring ring; /* as liburing lays it out; entered by wait.c alone */
@@ -90,26 +90,27 @@ static inline bool uring_has(const struct uring *uring, enum uring_feature featu
 }
 
 /* The setup flag of a feature, 0 if it is of another kind. */
-unsigned uring_setup_flag(enum uring_feature feature);
+unsigned ferry__uring_setup_flag(enum uring_feature feature);
 
 /* setup.c */
-int uring_open(ferry_loop *loop, const struct ferry__options *options, struct ferry__refused *why);
-void uring_close(ferry_loop *loop, bool forked);
-int uring_adopt(ferry_loop *loop);
-void uring_describe(ferry_loop *loop);
+int ferry__uring_open(ferry_loop *loop, const struct ferry__options *options,
+                      struct ferry__refused *why);
+void ferry__uring_close(ferry_loop *loop, bool forked);
+int ferry__uring_adopt(ferry_loop *loop);
+void ferry__uring_describe(ferry_loop *loop);
 
 /* submit.c */
-bool uring_submit(ferry_loop *loop, ferry_op *op);
-bool uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
-bool uring_cancel(ferry_loop *loop, ferry_op *op);
+bool ferry__uring_submit(ferry_loop *loop, ferry_op *op);
+bool ferry__uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
+bool ferry__uring_cancel(ferry_loop *loop, ferry_op *op);
 /* Turns what the kernel filled in into what the user asked for. */
-void uring_finish_stat(const ferry_op *op);
+void ferry__uring_finish_stat(const ferry_op *op);
 /* Which readiness op waits for; 0: none could help. */
-unsigned uring_poll_events(const ferry_op *op);
+unsigned ferry__uring_poll_events(const ferry_op *op);
 
 /* wait.c */
 /* Hands over what was written, to make room: is there any now? */
-bool uring_make_room(ferry_loop *loop);
+bool ferry__uring_make_room(ferry_loop *loop);
 
 /* Entries written and not yet taken by the kernel. */
 static inline unsigned uring_unsubmitted(const struct uring *uring) {
@@ -118,7 +119,8 @@ static inline unsigned uring_unsubmitted(const struct uring *uring) {
 
 /* Is there a free submission entry, or could one be made? */
 static inline bool uring_has_room(ferry_loop *loop, const struct uring *uring) {
-    return FERRY__LIKELY(uring_unsubmitted(uring) != uring->sq_entries) || uring_make_room(loop);
+    return FERRY__LIKELY(uring_unsubmitted(uring) != uring->sq_entries) ||
+           ferry__uring_make_room(loop);
 }
 
 /* The next free submission entry. */
@@ -131,12 +133,12 @@ static inline struct io_uring_sqe *uring_sqe(ferry_loop *loop) {
     return uring_has_room(loop, uring) ? uring_next(uring) : NULL;
 }
 
-int uring_wait(ferry_loop *loop, uint64_t deadline);
-bool uring_read(ferry_loop *loop, struct ferry__record *record);
-void uring_wake(ferry_loop *loop);
+int ferry__uring_wait(ferry_loop *loop, uint64_t deadline);
+bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record);
+void ferry__uring_wake(ferry_loop *loop);
 /* Waits until the wake-up's read has ended, and until nothing else is in the ring. */
-void uring_wake_end(ferry_loop *loop);
-bool uring_probe_poll_first(ferry_loop *loop);
+void ferry__uring_wake_end(ferry_loop *loop);
+bool ferry__uring_probe_poll_first(ferry_loop *loop);
 
 FERRY__OWN_END
 

@@ -63,7 +63,7 @@ static void read_error(struct ferry__record *record) {
     if (interrupted(error)) {
         record->result = 0;
         record->flags = RECORD_INTERRUPTED;
-    } else if (error == EAGAIN && uring_poll_events(record->op) != 0) {
+    } else if (error == EAGAIN && ferry__uring_poll_events(record->op) != 0) {
         record->result = 0; /* opened elsewhere as nonblocking: the ring does not wait for it */
         record->flags = RECORD_NOT_READY;
     } else {
@@ -72,10 +72,13 @@ static void read_error(struct ferry__record *record) {
     }
 }
 
-bool uring_read(ferry_loop *loop, struct ferry__record *record) {
+bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
     struct uring *uring = uring_of(loop);
     if (record->op == &uring->wakes) uring->wake_armed = false;
     if (record->op == &uring->probes) uring->probe_result = record->result;
+    /* Between two tries of its own the kernel has a request on no list where a cancel would find
+     * it. Most often, though, it is not found because it has just ended. */
+    if (record->op == &uring->cancels && record->result == -ENOENT) loop->cancel_missed = true;
     if (record->op == &uring->wakes || record->op == &uring->probes ||
         record->op == &uring->cancels) {
         return false;
@@ -84,7 +87,7 @@ bool uring_read(ferry_loop *loop, struct ferry__record *record) {
     if (record->result < 0) {
         read_error(record);
     } else if (record->op->code == FERRY_OP_STAT) {
-        uring_finish_stat(record->op);
+        ferry__uring_finish_stat(record->op);
     }
     return true;
 }
@@ -103,14 +106,14 @@ static void take_own(ferry_loop *loop) {
     look(loop);
     while (ferry__records_any(loop)) {
         struct ferry__record record = loop->records.at[loop->records.head++ & loop->records.mask];
-        (void)uring_read(loop, &record);
+        (void)ferry__uring_read(loop, &record);
     }
     give_back(loop);
 }
 
 /* ---- A free entry ------------------------------------------------------------------------ */
 
-bool uring_make_room(ferry_loop *loop) {
+bool ferry__uring_make_room(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     loop->stats.system_submits++;
     give_back(loop);
@@ -146,7 +149,7 @@ static struct io_uring_getevents_arg *wait_arg(struct uring *uring, uint64_t dea
     return &uring->wait_arg;
 }
 
-int uring_wait(ferry_loop *loop, uint64_t deadline) {
+int ferry__uring_wait(ferry_loop *loop, uint64_t deadline) {
     struct uring *uring = uring_of(loop);
     give_back(loop);
     if (FERRY__UNLIKELY(!uring->wake_armed)) wake_arm(loop);
@@ -166,7 +169,7 @@ int uring_wait(ferry_loop *loop, uint64_t deadline) {
 
 /* ---- The wake-up ------------------------------------------------------------------------- */
 
-void uring_wake(ferry_loop *loop) {
+void ferry__uring_wake(ferry_loop *loop) {
     uint64_t one = 1;
     int before = errno; /* may run in a signal handler */
     ssize_t wrote = ferry__calls.write(uring_of(loop)->wake_fd, &one, sizeof one);
@@ -174,7 +177,7 @@ void uring_wake(ferry_loop *loop) {
     errno = before;
 }
 
-void uring_wake_end(ferry_loop *loop) {
+void ferry__uring_wake_end(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     struct io_uring_sqe *sqe = uring->wake_armed ? uring_sqe(loop) : NULL;
     if (sqe != NULL) {
@@ -190,7 +193,7 @@ void uring_wake_end(ferry_loop *loop) {
 
 /* The flag is looked at before the descriptor: one that is no socket tells the two answers apart.
  */
-bool uring_probe_poll_first(ferry_loop *loop) {
+bool ferry__uring_probe_poll_first(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     struct io_uring_sqe *sqe = uring_sqe(loop);
     if (sqe == NULL) return false;
@@ -198,7 +201,7 @@ bool uring_probe_poll_first(ferry_loop *loop) {
     sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
     sqe->user_data = (uint64_t)(uintptr_t)&uring->probes;
     uring->probe_result = 0;
-    uring_wake(loop);
+    ferry__uring_wake(loop);
     for (int i = 0; uring->probe_result == 0 && i < 1000; i++) {
         (void)enter(uring, 1, IORING_ENTER_GETEVENTS, NULL);
         take_own(loop);
