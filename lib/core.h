@@ -70,8 +70,8 @@ enum ferry__lane_rule {
     LANE_CLOSE
 };
 
-/* Until when it can be cancelled. */
-enum ferry__cancel_rule { CANCEL_ALWAYS, CANCEL_UNTIL_STARTED, CANCEL_NEVER };
+/* When it can be cancelled: EARLY is until it has started. */
+enum ferry__cancel_rule { CANCEL_ALWAYS, CANCEL_EARLY, CANCEL_NEVER };
 
 /* Which arguments are checked before it is let in. */
 enum {

@@ -46,26 +46,21 @@ static bool start_gathered(ferry_loop *loop, struct ferry__slot *slot) {
     return true;
 }
 
-/* The first of a lane ends without the system. */
-static void end_first(ferry_loop *loop, ferry_op *op, int64_t result) {
-    ferry__lane_leave(loop, op);
-    ferry__op_end(loop, op, result, 0);
+/* What needs no backend. */
+static bool ends_here(const struct ferry__slot *slot, const ferry_op *op) {
+    if (op->code == FERRY_OP_SHUTDOWN) return true;
+    if (slot->flags & SLOT_BROKEN && is_send(op) && op->bits & BIT_WRITE_LANE) return true;
+    bool vectored = op->code == FERRY_OP_RECVV || op->code == FERRY_OP_READV;
+    /* A receive of nothing: some systems would wait for bytes that nobody wants. */
+    return slot->kind == KIND_STREAM && ferry__op_row(op)->result == RESULT_IN &&
+           (vectored ? op->more : op->len) == 0;
 }
 
-/* What needs no backend: true if op has ended. */
-static bool ends_here(ferry_loop *loop, struct ferry__slot *slot, ferry_op *op) {
-    if (slot->flags & SLOT_BROKEN && is_send(op) && op->bits & BIT_WRITE_LANE) {
-        end_first(loop, op, FERRY_EPIPE);
-    } else if (op->code == FERRY_OP_SHUTDOWN) {
-        end_first(loop, op, ferry__os_shutdown(op->fd, (int)op->len));
-    } else if (slot->kind == KIND_STREAM && ferry__op_row(op)->result == RESULT_IN &&
-               (op->code == FERRY_OP_RECVV || op->code == FERRY_OP_READV ? op->more : op->len) ==
-                   0) {
-        end_first(loop, op, 0); /* some systems would wait for bytes that nobody wants */
-    } else {
-        return false;
-    }
-    return true;
+static void end_here(ferry_loop *loop, ferry_op *op) {
+    int result = is_send(op) ? FERRY_EPIPE : 0;
+    if (op->code == FERRY_OP_SHUTDOWN) result = ferry__os_shutdown(op->fd, (int)op->len);
+    ferry__lane_leave(loop, op);
+    ferry__op_end(loop, op, result, 0);
 }
 
 /* Starts the first of a lane if it waits. */
@@ -78,7 +73,16 @@ static void lane_start(ferry_loop *loop, struct ferry__slot *slot, unsigned whic
             ferry__slot_dirty(loop, slot);
             return;
         }
-        if (ends_here(loop, slot, op)) continue;
+        if (ends_here(slot, op)) {
+            /* In order with what the backend ends, hence onto the same list; and not while it is
+             * being submitted, or a chain of such operations would hold up all others. */
+            if (loop->ending != &loop->landed) {
+                ferry__slot_dirty(loop, slot);
+                return;
+            }
+            end_here(loop, op);
+            continue;
+        }
         if (which == WRITE_LANE && start_gathered(loop, slot)) return;
         if (loop->backend->submit(loop, op)) {
             ferry__op_move(op, OP_IN_LANE);
@@ -211,6 +215,7 @@ static bool flush_ordinary(ferry_loop *loop, struct ferry__slot *slot) {
 void ferry__lane_flush(ferry_loop *loop) {
     struct ferry__slot *slot = loop->dirty_first;
     loop->dirty_first = loop->dirty_last = NULL;
+    loop->ending = &loop->landed;
     while (slot != NULL) {
         struct ferry__slot *next = slot->next_dirty;
         slot->flags &= (uint8_t)~SLOT_DIRTY;
@@ -226,6 +231,7 @@ void ferry__lane_flush(ferry_loop *loop) {
         }
         slot = next;
     }
+    loop->ending = &loop->finished;
 }
 
 /* ---- Cancelling all, forgetting, claiming ------------------------------------------------ */

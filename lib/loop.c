@@ -429,6 +429,7 @@ static void stop_all(ferry_loop *loop) {
     stop_list(loop, &loop->running_free);
     while (ferry__work_cancel_any(loop)) {
     }
+    ferry__op_stamp(loop); /* timers that have not begun are in the wheel then, too */
     ferry__wheel_each(&loop->wheel, loop, stop_timer);
     for (ferry_fd fd = 0; fd <= loop->slot_top; fd++) {
         if (ferry__slot(loop, fd)->busy > 0) ferry__slot_cancel(loop, fd);

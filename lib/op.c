@@ -178,8 +178,9 @@ void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flag
     if (op->bits & BIT_STOPPING) loop->stopping--;
     op->result = result;
     op->flags = flags;
+    /* Only what the system had in its hands: arguments that were refused may be anything. */
+    if (op->state == OP_IN_LANE || op->state == OP_RUNNING) ferry__op_check_memory(op);
     ferry__op_move(op, OP_DONE);
-    ferry__op_check_memory(op);
     ferry__list_push(loop->ending, op);
 }
 

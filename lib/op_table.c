@@ -7,46 +7,55 @@
 #include "core.h"
 
 #define ANY (FERRY_BACKGROUND | FERRY_ABSOLUTE)
+#define ANY_IN (ANY | FERRY_ALL)
+#define ANY_OUT (ANY | FERRY_SOME)
+#define ANY_SYNC (ANY | FERRY_DATA)
 
-/* clang-format off: a table is read by its columns. */
-const struct ferry__op_row ferry__op_table[FERRY_OP_COUNT] = {
-    /* code               name        flags               lane           result       cancel checked
-     */
-    [FERRY_OP_NONE] = {"none", 0, LANE_FREE, RESULT_NONE, CANCEL_NEVER, 0},
-    [FERRY_OP_NOP] = {"nop", ANY, LANE_FREE, RESULT_NONE, CANCEL_ALWAYS, 0},
-    [FERRY_OP_TIMER] = {"timer", ANY, LANE_FREE, RESULT_NONE, CANCEL_ALWAYS, 0},
-    [FERRY_OP_POST] = {"post", 0, LANE_FREE, RESULT_NONE, CANCEL_NEVER, 0},
-    [FERRY_OP_WORK] = {"work", ANY, LANE_FREE, RESULT_NONE, CANCEL_UNTIL_STARTED, ARG_CALL},
-    [FERRY_OP_ACCEPT] = {"accept", ANY, LANE_FREE, RESULT_FD, CANCEL_ALWAYS, ARG_FD},
-    [FERRY_OP_CONNECT] = {"connect", ANY, LANE_BOTH, RESULT_NONE, CANCEL_ALWAYS, ARG_FD | ARG_ADDR},
-    [FERRY_OP_RECV] = {"recv", ANY | FERRY_ALL, LANE_READ, RESULT_IN, CANCEL_ALWAYS,
-                       ARG_FD | ARG_BUFFER},
-    [FERRY_OP_RECVV] = {"recvv", ANY | FERRY_ALL, LANE_READ, RESULT_IN, CANCEL_ALWAYS,
-                        ARG_FD | ARG_VECTORS},
-    [FERRY_OP_SEND] = {"send", ANY | FERRY_SOME, LANE_WRITE, RESULT_OUT, CANCEL_ALWAYS,
-                       ARG_FD | ARG_BUFFER},
-    [FERRY_OP_SENDV] = {"sendv", ANY | FERRY_SOME, LANE_WRITE, RESULT_OUT, CANCEL_ALWAYS,
-                        ARG_FD | ARG_VECTORS},
-    [FERRY_OP_SHUTDOWN] = {"shutdown", ANY, LANE_WRITE, RESULT_NONE, CANCEL_UNTIL_STARTED,
-                           ARG_FD | ARG_HOW},
-    [FERRY_OP_OPEN] = {"open", ANY, LANE_FREE, RESULT_FD, CANCEL_ALWAYS, ARG_PATH},
-    [FERRY_OP_READ] = {"read", ANY | FERRY_ALL, LANE_POSITION, RESULT_IN, CANCEL_UNTIL_STARTED,
-                       ARG_FD | ARG_BUFFER},
-    [FERRY_OP_READV] = {"readv", ANY | FERRY_ALL, LANE_POSITION, RESULT_IN, CANCEL_UNTIL_STARTED,
-                        ARG_FD | ARG_VECTORS},
-    [FERRY_OP_WRITE] = {"write", ANY | FERRY_SOME, LANE_POSITION, RESULT_OUT, CANCEL_UNTIL_STARTED,
-                        ARG_FD | ARG_BUFFER},
-    [FERRY_OP_WRITEV] = {"writev", ANY | FERRY_SOME, LANE_POSITION, RESULT_OUT,
-                         CANCEL_UNTIL_STARTED, ARG_FD | ARG_VECTORS},
-    [FERRY_OP_SYNC] = {"sync", ANY | FERRY_DATA, LANE_FREE, RESULT_NONE, CANCEL_UNTIL_STARTED,
-                       ARG_FD},
-    [FERRY_OP_TRUNCATE] = {"truncate", ANY, LANE_FREE, RESULT_NONE, CANCEL_UNTIL_STARTED,
-                           ARG_FD | ARG_LENGTH},
-    [FERRY_OP_STAT] = {"stat", ANY, LANE_FREE, RESULT_NONE, CANCEL_UNTIL_STARTED,
-                       ARG_PATH | ARG_FILE},
-    [FERRY_OP_CLOSE] = {"close", ANY, LANE_CLOSE, RESULT_NONE, CANCEL_NEVER, ARG_FD},
-};
+/* A table is read by its columns. */
+/* clang-format off */
+#define ROWS(X) \
+    /* code      name        flags     lane      result cancel  checked */ \
+    X(NONE,     "none",     0,        FREE,     NONE,  NEVER,  0) \
+    X(NOP,      "nop",      ANY,      FREE,     NONE,  ALWAYS, 0) \
+    X(TIMER,    "timer",    ANY,      FREE,     NONE,  ALWAYS, 0) \
+    X(POST,     "post",     0,        FREE,     NONE,  NEVER,  0) \
+    X(WORK,     "work",     ANY,      FREE,     NONE,  EARLY,  ARG_CALL) \
+    X(ACCEPT,   "accept",   ANY,      FREE,     FD,    ALWAYS, ARG_FD) \
+    X(CONNECT,  "connect",  ANY,      BOTH,     NONE,  ALWAYS, ARG_FD | ARG_ADDR) \
+    X(RECV,     "recv",     ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_BUFFER) \
+    X(RECVV,    "recvv",    ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_VECTORS) \
+    X(SEND,     "send",     ANY_OUT,  WRITE,    OUT,   ALWAYS, ARG_FD | ARG_BUFFER) \
+    X(SENDV,    "sendv",    ANY_OUT,  WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS) \
+    X(SHUTDOWN, "shutdown", ANY,      WRITE,    NONE,  EARLY,  ARG_FD | ARG_HOW) \
+    X(OPEN,     "open",     ANY,      FREE,     FD,    ALWAYS, ARG_PATH) \
+    X(READ,     "read",     ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_BUFFER) \
+    X(READV,    "readv",    ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_VECTORS) \
+    X(WRITE,    "write",    ANY_OUT,  POSITION, OUT,   EARLY,  ARG_FD | ARG_BUFFER) \
+    X(WRITEV,   "writev",   ANY_OUT,  POSITION, OUT,   EARLY,  ARG_FD | ARG_VECTORS) \
+    X(SYNC,     "sync",     ANY_SYNC, FREE,     NONE,  EARLY,  ARG_FD) \
+    X(TRUNCATE, "truncate", ANY,      FREE,     NONE,  EARLY,  ARG_FD | ARG_LENGTH) \
+    X(STAT,     "stat",     ANY,      FREE,     NONE,  EARLY,  ARG_PATH | ARG_FILE) \
+    X(CLOSE,    "close",    ANY,      CLOSE,    NONE,  NEVER,  ARG_FD)
 /* clang-format on */
+
+const struct ferry__op_row ferry__op_table[FERRY_OP_COUNT] = {
+#define ROW(code, called, applying, ordered, result_is, until, looked_at)                          \
+    [FERRY_OP_##code] = {                                                                          \
+        .name = called,                                                                            \
+        .flags = applying,                                                                         \
+        .lane = LANE_##ordered,                                                                    \
+        .result = RESULT_##result_is,                                                              \
+        .cancel = CANCEL_##until,                                                                  \
+        .checked = looked_at,                                                                      \
+    },
+    ROWS(ROW)
+#undef ROW
+};
+
+/* Complete: a row given twice is a warning, so that as many rows as kinds are all of them. */
+#define COUNT_ROW(code, called, applying, ordered, result_is, until, looked_at) +1
+_Static_assert(0 ROWS(COUNT_ROW) == FERRY_OP_COUNT, "each kind of operation has its row");
+#undef COUNT_ROW
 
 const char *ferry_op_name(unsigned code) {
     return code < FERRY_OP_COUNT && code != FERRY_OP_NONE ? ferry__op_table[code].name : "?";

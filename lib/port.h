@@ -6,6 +6,7 @@
 #define FERRY_PORT_H
 
 #include <stdalign.h>
+#include <stddef.h>
 
 #if defined(__GNUC__)
 /* What the headers between these two declare is the library's own: reached without detour. */

@@ -16,7 +16,8 @@
 #include <sys/sysmacros.h>
 
 #define CHUNK_MAX 0x7ffff000u /* what Linux moves in one call at most (read(2)) */
-#define VECS_MAX 1024u        /* UIO_MAXIOV */
+#define CONNECT_PAUSE_NS 10000000
+#define VECS_MAX 1024u /* UIO_MAXIOV */
 
 _Static_assert(sizeof(ferry_vec) == sizeof(struct iovec), "a vector is the system's");
 _Static_assert(offsetof(ferry_vec, data) == offsetof(struct iovec, iov_base), "a vector's start");
@@ -246,12 +247,24 @@ static void prep(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     }
 }
 
+/* Before another try of what the ring does not wait for itself: until the descriptor is ready. An
+ * unconnected Unix socket is always ready, though its listener's queue is full: then just a while.
+ */
+static void prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op) {
+    if (op->code == FERRY_OP_CONNECT) {
+        uring->connect_pause = (struct __kernel_timespec){.tv_nsec = CONNECT_PAUSE_NS};
+        io_uring_prep_timeout(sqe, &uring->connect_pause, 0, 0);
+    } else {
+        io_uring_prep_poll_add(sqe, op->fd, ferry__uring_poll_events(op));
+    }
+}
+
 bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
     struct uring *uring = uring_of(loop);
     if (!uring_has_room(loop, uring)) return false;
     struct io_uring_sqe *sqe = uring_next(uring);
     if (FERRY__UNLIKELY(op->bits & BIT_POLLING)) {
-        io_uring_prep_poll_add(sqe, op->fd, ferry__uring_poll_events(op));
+        prep_wait(uring, sqe, op);
     } else if (op->code == FERRY_OP_RECV) {
         prep_recv(loop, sqe, op);
     } else if (op->code == FERRY_OP_SEND) {

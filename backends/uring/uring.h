@@ -65,7 +65,8 @@ struct uring {
     struct uring_scratch *scratch; /* one for each submission entry */
     uint8_t found[URING_FEATURES]; /* enum ferry_feature_state */
     uint64_t uses[URING_FEATURES];
-    struct __kernel_timespec timeout;
+    struct __kernel_timespec timeout;       /* of the wait */
+    struct __kernel_timespec connect_pause; /* before a connect is tried again */
     struct io_uring_getevents_arg wait_arg;
 
     int wake_fd;

@@ -60,7 +60,10 @@ _Static_assert(RECORD_MORE_THERE == IORING_CQE_F_SOCK_NONEMPTY, "a flag of the k
 
 static void read_error(struct ferry__record *record) {
     int error = -record->result;
-    if (interrupted(error)) {
+    if (error == ETIME && record->op->bits & BIT_POLLING) {
+        record->result = 0; /* the pause is over */
+        record->flags = 0;
+    } else if (interrupted(error)) {
         record->result = 0;
         record->flags = RECORD_INTERRUPTED;
     } else if (error == EAGAIN && ferry__uring_poll_events(record->op) != 0) {
