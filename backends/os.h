@@ -76,6 +76,10 @@ struct ferry__thread_id {
     uint64_t id; /* 0: none */
 };
 struct ferry__thread_id ferry__os_thread_self(void);
+/* Has it ended? A thread that was joined may take a moment to be gone: waits for that, up to a
+ * second.
+ */
+bool ferry__os_thread_ended(struct ferry__thread_id thread);
 
 struct ferry__thread {
     uint64_t room[2];

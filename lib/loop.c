@@ -465,7 +465,8 @@ int ferry_loop_close(ferry_loop *loop) {
     if (loop == NULL) return 0;
     bool forked = is_forked(loop);
     if (!forked) {
-        ferry__loop_check(loop, NULL);
+        /* Whoever started the loop's thread may close it, once that thread has ended. */
+        if (!is_owner(loop) && !ferry__os_thread_ended(loop->owner)) ferry__loop_check(loop, NULL);
         if (loop->running || loop->in_flight > 0 || posts_wait(loop)) return FERRY_EBUSY;
         ferry__work_close(loop);
     }

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 _Static_assert(sizeof(pthread_t) <= sizeof(struct ferry__thread), "room for a thread");
 _Static_assert(sizeof(pthread_mutex_t) <= sizeof(struct ferry__lock), "room for a lock");
@@ -26,7 +28,16 @@ static void must(int error) {
 }
 
 struct ferry__thread_id ferry__os_thread_self(void) {
-    return (struct ferry__thread_id){(uint64_t)(uintptr_t)pthread_self()};
+    return (struct ferry__thread_id){(uint64_t)syscall(SYS_gettid)};
+}
+
+bool ferry__os_thread_ended(struct ferry__thread_id thread) {
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int i = 0; i < 1000; i++) {
+        if (syscall(SYS_tgkill, getpid(), (pid_t)thread.id, 0) != 0) return true;
+        (void)nanosleep(&pause, NULL);
+    }
+    return false;
 }
 
 /* ---- Threads ----------------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ static int plain_register(struct uring *uring, unsigned opcode, const void *arg,
 }
 
 const struct uring_calls ferry__uring_calls_plain = {plain_setup, plain_enter, plain_register};
+const struct uring_calls *ferry__uring_calls = &ferry__uring_calls_plain;
 
 /* ---- Masked ------------------------------------------------------------------------------ */
 

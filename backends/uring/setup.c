@@ -210,7 +210,7 @@ static int ring_make(ferry_loop *loop, struct uring *uring, unsigned entries, un
 }
 
 static int masks_read(struct uring *uring, const struct ferry__options *options) {
-    uring->calls = &ferry__uring_calls_plain;
+    uring->calls = ferry__uring_calls;
     for (unsigned i = 0; i < URING_FEATURES; i++) {
         uring->features[i].name = features[i].name;
         if (!ferry__disabled(options, features[i].name)) continue;
@@ -337,8 +337,12 @@ void ferry__uring_close(ferry_loop *loop, bool forked) {
         /* The ring's memory was not inherited; its descriptor was. */
         (void)ferry__calls.close(uring->ring.ring_fd);
     } else {
-        if (uring->adopted) ferry__uring_wake_end(loop);
-        ring_unregister(uring);
+        /* Another thread may not enter the ring, and what its own had registered has ended with it:
+         * then the kernel ends the wake-up's read when the ring is closed. */
+        if (uring->adopted && loop->owner.id == ferry__os_thread_self().id) {
+            ferry__uring_wake_end(loop);
+            ring_unregister(uring);
+        }
         io_uring_queue_exit(&uring->ring);
     }
     (void)ferry__calls.close(uring->wake_fd);

@@ -54,6 +54,8 @@ struct uring_calls {
 };
 
 extern const struct uring_calls ferry__uring_calls_plain, ferry__uring_calls_masked;
+/* What rings without masked features use: the plain ones, unless a test puts others here. */
+extern const struct uring_calls *ferry__uring_calls;
 
 struct uring {
     struct io_uring ring; /* as liburing lays it out; entered by wait.c alone */
