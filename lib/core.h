@@ -54,7 +54,8 @@ enum {
     BIT_HANDED = 1 << 8,      /* a close: the descriptor is with the system */
     BIT_BLOCKING = 1 << 9,    /* carried out by a worker, in the backend's stead */
     BIT_BACKGROUND = 1 << 10, /* does not keep ferry_run() going */
-    BIT_STOPPING = 1 << 11    /* the backend was asked to end it: counted in loop->stopping */
+    BIT_STOPPING = 1 << 11,   /* the backend was asked to end it: counted in loop->stopping */
+    BIT_PUNTED = 1 << 12      /* the backend's: counted as being with threads of the system */
 };
 
 /* What an operation's result is. */

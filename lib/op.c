@@ -502,7 +502,11 @@ static void land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record 
     }
     if (op->code == FERRY_OP_CLOSE) {
         ferry__list_remove(&loop->running_free, op);
-        ferry__slot_closed(loop, op, record->result);
+        if (record->flags & RECORD_INTERRUPTED) {
+            ferry__op_start(loop, op);
+        } else {
+            ferry__slot_closed(loop, op, record->result);
+        }
     } else if (op->bits & BIT_POLLING && record->result >= 0) {
         op->bits &= (uint16_t)~BIT_POLLING;
         land_again(loop, op, 0);

@@ -259,6 +259,7 @@ int ferry__uring_open(ferry_loop *loop, const struct ferry__options *options,
     loop->stats.allocations++;
     memset(uring, 0, sizeof *uring);
     uring->wake_fd = -1;
+    uring->kick_after = URING_KICK_NS;
     uring->opener = ferry__os_thread_self();
     int error = masks_read(uring, options);
     if (error != 0) {

@@ -259,6 +259,27 @@ static void prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry
     }
 }
 
+#define KIND_BIT(code) (UINT32_C(1) << FERRY_OP_##code)
+
+/* May the kernel hand it to one of its workers? What waits for readiness it keeps. */
+static bool may_punt(const ferry_loop *loop, const ferry_op *op) {
+    const uint32_t always = KIND_BIT(OPEN) | KIND_BIT(SYNC) | KIND_BIT(TRUNCATE) | KIND_BIT(STAT);
+    const uint32_t on_files = KIND_BIT(READ) | KIND_BIT(READV) | KIND_BIT(WRITE) |
+                              KIND_BIT(WRITEV) | KIND_BIT(CLOSE);
+    uint32_t code = UINT32_C(1) << op->code;
+    return code & always || (code & on_files && ferry__slot(loop, op->fd)->kind == KIND_FILE);
+}
+
+/* The others: everything that is not a plain transfer. */
+static void submit_rare(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    prep(loop, sqe, op);
+    if (may_punt(loop, op)) {
+        op->bits |= BIT_PUNTED;
+        uring->punted++;
+    }
+}
+
 bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
     struct uring *uring = uring_of(loop);
     if (!uring_has_room(loop, uring)) return false;
@@ -270,7 +291,7 @@ bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
     } else if (op->code == FERRY_OP_SEND) {
         prep_send(sqe, op);
     } else {
-        prep(loop, sqe, op);
+        submit_rare(loop, sqe, op);
     }
     sqe->user_data = (uint64_t)(uintptr_t)op;
     return true;

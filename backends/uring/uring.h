@@ -35,6 +35,8 @@ enum uring_feature {
 };
 
 #define URING_GATHER_MAX 16u
+#define URING_KICK_NS 25000000u
+#define URING_KICK_MAX_NS 400000000u
 
 /* What a submission entry points to: lives as long as the entry may be looked at. The kernel copies
  * it when it takes the entry (FEAT_SUBMIT_STABLE), and only then is the entry used again. */
@@ -70,6 +72,10 @@ struct uring {
     struct __kernel_timespec timeout;       /* of the wait */
     struct __kernel_timespec connect_pause; /* before a connect is tried again */
     struct io_uring_getevents_arg wait_arg;
+
+    unsigned punted;     /* operations that are, or may be, with the kernel's workers */
+    uint64_t kick_after; /* ns: how long they may be silent before the workers are looked after */
+    uint64_t kick_at;    /* when that will be; 0: to be set at the next wait */
 
     int wake_fd;
     bool wake_armed;

@@ -58,12 +58,21 @@ _Static_assert(offsetof(struct ferry__record, result) == offsetof(struct io_urin
 _Static_assert(offsetof(struct ferry__record, flags) == offsetof(struct io_uring_cqe, flags), "so");
 _Static_assert(RECORD_MORE_THERE == IORING_CQE_F_SOCK_NONEMPTY, "a flag of the kernel's");
 
+/* The kernel ends with ECANCELED also what it could not find a worker for: nobody asked for that.
+ */
+static bool unasked(const ferry_op *op, int error) {
+    return error == ECANCELED && !(op->bits & (BIT_CANCEL | BIT_EXPIRED));
+}
+
 static void read_error(struct ferry__record *record) {
     int error = -record->result;
     if (error == ETIME && record->op->bits & BIT_POLLING) {
         record->result = 0; /* the pause is over */
         record->flags = 0;
-    } else if (interrupted(error)) {
+    } else if (interrupted(error) && record->op->code == FERRY_OP_CLOSE) {
+        record->result = 0; /* closed all the same (close(2)) */
+        record->flags = 0;
+    } else if (interrupted(error) || unasked(record->op, error)) {
         record->result = 0;
         record->flags = RECORD_INTERRUPTED;
     } else if (error == EAGAIN && ferry__uring_poll_events(record->op) != 0) {
@@ -87,6 +96,12 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
         return false;
     }
     record->flags &= RECORD_MORE_THERE;
+    if (record->op->bits & BIT_PUNTED) {
+        record->op->bits &= (uint16_t)~BIT_PUNTED;
+        uring->punted--;
+        uring->kick_after = URING_KICK_NS;
+        uring->kick_at = 0;
+    }
     if (record->result < 0) {
         read_error(record);
     } else if (record->op->code == FERRY_OP_STAT) {
@@ -152,16 +167,53 @@ static struct io_uring_getevents_arg *wait_arg(struct uring *uring, uint64_t dea
     return &uring->wait_arg;
 }
 
+/* The kernel makes a worker for what it punts, and gives up on that when a signal comes in between;
+ * if all others wait, for FIFOs say, nobody is left to see that there is work. More work makes it
+ * look again. So while anything is with the workers and nothing has come of it for a while, they
+ * get some. */
+static void kick(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    struct io_uring_sqe *sqe = uring_sqe(loop);
+    if (uring->kick_after < URING_KICK_MAX_NS) uring->kick_after *= 2;
+    if (sqe == NULL) return;
+    io_uring_prep_nop(sqe);
+    sqe->flags |= IOSQE_ASYNC;
+    sqe->user_data = (uint64_t)(uintptr_t)&uring->cancels;
+}
+
+/* When to look after the workers next. Does it if that is now. */
+static uint64_t kick_time(ferry_loop *loop) {
+    struct uring *uring = uring_of(loop);
+    uint64_t now = ferry__os_clock();
+    if (uring->kick_at != 0 && now >= uring->kick_at) {
+        kick(loop);
+        uring->kick_at = 0;
+    }
+    if (uring->kick_at == 0) uring->kick_at = now + uring->kick_after;
+    return uring->kick_at;
+}
+
+static int wait_until(ferry_loop *loop, uint64_t deadline, bool worth) {
+    struct uring *uring = uring_of(loop);
+    if (uring->punted > 0) {
+        uint64_t kick_at = kick_time(loop);
+        if (kick_at < deadline) deadline = kick_at;
+    }
+    struct io_uring_getevents_arg *arg = wait_arg(uring, deadline);
+    if (arg == NULL && !worth) return 0;
+    loop->stats.system_waits++;
+    unsigned flags = IORING_ENTER_GETEVENTS | (arg != NULL ? IORING_ENTER_EXT_ARG : 0);
+    return passing(loop, enter(uring, arg != NULL, flags, arg));
+}
+
 int ferry__uring_wait(ferry_loop *loop, uint64_t deadline) {
     struct uring *uring = uring_of(loop);
+    int error = 0;
     give_back(loop);
     if (FERRY__UNLIKELY(!uring->wake_armed)) wake_arm(loop);
     bool worth = worth_entering(loop, uring);
-    struct io_uring_getevents_arg *arg = deadline != 0 ? wait_arg(uring, deadline) : NULL;
-    int error = 0;
-    if (arg != NULL) {
-        loop->stats.system_waits++;
-        error = passing(loop, enter(uring, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, arg));
+    if (deadline != 0) {
+        error = wait_until(loop, deadline, worth);
     } else if (worth) {
         loop->stats.system_waits++;
         error = passing(loop, enter(uring, 0, IORING_ENTER_GETEVENTS, NULL));
