@@ -1,0 +1,382 @@
+/* trouble_stages.c - every way in which an operation can wait
+ *
+ * A row of the table prepares what is needed, submits, and can let the operation go on. None of
+ * them depends on time: each waits until it is let, cancelled, timed out or closed.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "trouble_stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* ---- Accept and connect -------------------------------------------------------------------------
+ */
+
+static ferry_fd plain_socket(int family) {
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* On this side of a signal's interruption the connect goes on by itself, which is all that is asked
+ * here: it was started. */
+static ferry_fd connect_started(const ferry_addr *addr) {
+    const struct sockaddr *to = (const struct sockaddr *)(const void *)addr->data.bytes;
+    ferry_fd fd = plain_socket(to->sa_family);
+    set_nonblocking(fd);
+    if (connect(fd, to, (socklen_t)addr->len) < 0) assert_int_equal(errno, EINPROGRESS);
+    return fd;
+}
+
+/* A path of its own for each stage, since all of them may be open at once. */
+static const char *stage_path(void) {
+    static unsigned count;
+    char name[32];
+    snprintf(name, sizeof name, "stage%u", count++);
+    return temp_path(name);
+}
+
+static void unix_listener(struct stage *s, int backlog) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    const char *path = stage_path();
+    assert_true(strlen(path) < sizeof at.sun_path);
+    strcpy(at.sun_path, path);
+    ferry_fd fd = plain_socket(AF_UNIX);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, backlog), 0);
+    s->addr.len = sizeof at;
+    memcpy(s->addr.data.bytes, &at, sizeof at);
+    s->far = fd;
+}
+
+static void accept_prepare(struct stage *s) {
+    s->fd = tcp_listener(&s->addr);
+}
+
+static void accept_unix_prepare(struct stage *s) {
+    unix_listener(s, 8);
+    s->fd = s->far;
+    s->far = FERRY_FD_NONE;
+}
+
+static void accept_submit(struct stage *s, unsigned flags) {
+    ferry_accept(s->loop, &s->p.op, s->fd, NULL, flags, probe_done);
+}
+
+static void accept_let(struct stage *s) {
+    s->extra = connect_started(&s->addr);
+}
+
+/* A listener whose queue is full: TCP drops what comes, Unix sockets let it wait. */
+static void connect_prepare(struct stage *s) {
+    s->far = tcp_listener(&s->addr);
+    assert_int_equal(listen(s->far, 0), 0);
+    s->extra = connect_started(&s->addr);
+    s->fd = plain_socket(AF_INET);
+}
+
+static void connect_unix_prepare(struct stage *s) {
+    unix_listener(s, 0);
+    s->extra = connect_started(&s->addr);
+    s->fd = plain_socket(AF_UNIX);
+}
+
+static void connect_submit(struct stage *s, unsigned flags) {
+    ferry_connect(s->loop, &s->p.op, s->fd, &s->addr, flags, probe_done);
+}
+
+static void connect_let(struct stage *s) {
+    int fd;
+    do {
+        fd = accept4(s->far, NULL, NULL, SOCK_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
+    assert_true(fd >= 0);
+    close_far(fd);
+}
+
+/* ---- Receiving and reading ----------------------------------------------------------------------
+ */
+
+static void tcp_prepare(struct stage *s) {
+    ferry_fd fds[2];
+    tcp_pair(s->loop, fds);
+    s->fd = fds[0];
+    s->far = fds[1];
+}
+
+static void stream_prepare(struct stage *s) {
+    ferry_fd fds[2];
+    unix_pair(fds, SOCK_STREAM);
+    s->fd = fds[0];
+    s->far = fds[1];
+}
+
+static void datagram_prepare(struct stage *s) {
+    ferry_fd fds[2];
+    unix_pair(fds, SOCK_DGRAM);
+    s->fd = fds[0];
+    s->far = fds[1];
+}
+
+static void pipe_read_prepare(struct stage *s) {
+    int fds[2];
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    s->fd = fds[0];
+    s->far = fds[1];
+}
+
+/* The one before it takes a single byte, so that what comes then is for the one behind. */
+static void second_recv_prepare(struct stage *s) {
+    tcp_prepare(s);
+    ferry_recv(s->loop, &s->first.op, s->fd, s->buf + 60, 1, 0, probe_done);
+}
+
+static void recv_submit(struct stage *s, unsigned flags) {
+    ferry_recv(s->loop, &s->p.op, s->fd, s->buf, 8, flags, probe_done);
+}
+
+static void recvv_submit(struct stage *s, unsigned flags) {
+    s->vecs[0] = (ferry_vec){s->buf, 3};
+    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    ferry_recvv(s->loop, &s->p.op, s->fd, s->vecs, 2, flags, probe_done);
+}
+
+static void read_submit(struct stage *s, unsigned flags) {
+    ferry_read(s->loop, &s->p.op, s->fd, s->buf, 8, FERRY_CURRENT, flags, probe_done);
+}
+
+static void readv_submit(struct stage *s, unsigned flags) {
+    s->vecs[0] = (ferry_vec){s->buf, 3};
+    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    ferry_readv(s->loop, &s->p.op, s->fd, s->vecs, 2, FERRY_CURRENT, flags, probe_done);
+}
+
+static void recv_let(struct stage *s) {
+    assert_int_equal(write(s->far, "12345678", 8), 8);
+}
+
+static void second_recv_let(struct stage *s) {
+    assert_int_equal(write(s->far, "012345678", 9), 9);
+}
+
+/* ---- Sending and writing ------------------------------------------------------------------------
+ */
+
+static void full_stream_prepare(struct stage *s) {
+    stream_prepare(s);
+    assert_true(stuff(s->fd) > 0);
+}
+
+static void full_datagram_prepare(struct stage *s) {
+    datagram_prepare(s);
+    assert_true(stuff(s->fd) > 0);
+}
+
+static void pipe_write_prepare(struct stage *s) {
+    pipe_read_prepare(s);
+    ferry_fd read_end = s->fd;
+    s->fd = s->far;
+    s->far = read_end;
+    assert_true(stuff(s->fd) > 0);
+}
+
+static void send_submit(struct stage *s, unsigned flags) {
+    ferry_send(s->loop, &s->p.op, s->fd, s->buf, 8, flags, probe_done);
+}
+
+static void sendv_submit(struct stage *s, unsigned flags) {
+    s->vecs[0] = (ferry_vec){s->buf, 3};
+    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    ferry_sendv(s->loop, &s->p.op, s->fd, s->vecs, 2, flags, probe_done);
+}
+
+static void write_submit(struct stage *s, unsigned flags) {
+    ferry_write(s->loop, &s->p.op, s->fd, s->buf, 8, FERRY_CURRENT, flags, probe_done);
+}
+
+static void writev_submit(struct stage *s, unsigned flags) {
+    s->vecs[0] = (ferry_vec){s->buf, 3};
+    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    ferry_writev(s->loop, &s->p.op, s->fd, s->vecs, 2, FERRY_CURRENT, flags, probe_done);
+}
+
+static void send_let(struct stage *s) {
+    char block[4096];
+    int ended = 0;
+    while (far_take(s->far, block, sizeof block, &ended) > 0) assert_int_equal(ended, 0);
+}
+
+/* ---- Opening a FIFO, timers, work ---------------------------------------------------------------
+ */
+
+static void fifo_prepare(struct stage *s) {
+    snprintf(s->path, sizeof s->path, "%s", stage_path());
+    assert_int_equal(mkfifo(s->path, 0600), 0);
+}
+
+static void open_read_submit(struct stage *s, unsigned flags) {
+    ferry_open(s->loop, &s->p.op, s->path, FERRY_OPEN_READ, 0, flags, probe_done);
+}
+
+static void open_write_submit(struct stage *s, unsigned flags) {
+    ferry_open(s->loop, &s->p.op, s->path, FERRY_OPEN_WRITE, 0, flags, probe_done);
+}
+
+/* Both ends at once never waits, and is the other end for whoever does. */
+static void open_let(struct stage *s) {
+    s->extra = open(s->path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    assert_true(s->extra >= 0);
+}
+
+static void nothing_prepare(struct stage *s) {
+    (void)s;
+}
+
+static void timer_submit(struct stage *s, unsigned flags) {
+    ferry_timer(s->loop, &s->p.op, UINT64_MAX, 0, flags, probe_done);
+}
+
+/* The pool's one thread waits for a byte, what is submitted next waits for the thread. */
+static int64_t take_byte(void *arg) {
+    ferry_fd fd = *(ferry_fd *)arg;
+    char byte;
+    ssize_t n;
+    do {
+        n = read(fd, &byte, 1);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
+static int64_t answer(void *arg) {
+    return *(int64_t *)arg;
+}
+
+static void work_prepare(struct stage *s) {
+    stream_prepare(s);
+    ferry_work(s->loop, &s->first.op, take_byte, &s->fd, 0, probe_done);
+    run_for(s->loop, 20 * MS);
+}
+
+static void work_submit(struct stage *s, unsigned flags) {
+    static int64_t number = 8;
+    ferry_work(s->loop, &s->p.op, answer, &number, flags, probe_done);
+}
+
+/* ---- The table, and walking through a row
+ * -------------------------------------------------------- */
+
+const struct stage_kind stages[] = {
+    {"accept", accept_prepare, accept_submit, accept_let, -1},
+    {"accept (Unix)", accept_unix_prepare, accept_submit, accept_let, -1},
+    {"connect", connect_prepare, connect_submit, NULL, 0},
+    {"connect (Unix)", connect_unix_prepare, connect_submit, connect_let, 0},
+    {"recv", tcp_prepare, recv_submit, recv_let, 8},
+    {"recv behind another", second_recv_prepare, recv_submit, second_recv_let, 8},
+    {"recv of a datagram", datagram_prepare, recv_submit, recv_let, 8},
+    {"recvv", stream_prepare, recvv_submit, recv_let, 8},
+    {"read of a pipe", pipe_read_prepare, read_submit, recv_let, 8},
+    {"readv of a pipe", pipe_read_prepare, readv_submit, recv_let, 8},
+    {"read of a socket", tcp_prepare, read_submit, recv_let, 8},
+    {"send", full_stream_prepare, send_submit, send_let, 8},
+    {"send of a datagram", full_datagram_prepare, send_submit, send_let, 8},
+    {"sendv", full_stream_prepare, sendv_submit, send_let, 8},
+    {"write to a pipe", pipe_write_prepare, write_submit, send_let, 8},
+    {"writev to a pipe", pipe_write_prepare, writev_submit, send_let, 8},
+    {"write to a socket", full_stream_prepare, write_submit, send_let, 8},
+    {"open of a FIFO to read", fifo_prepare, open_read_submit, open_let, -1},
+    {"open of a FIFO to write", fifo_prepare, open_write_submit, open_let, -1},
+    {"timer", nothing_prepare, timer_submit, NULL, 0},
+    {"work", work_prepare, work_submit, recv_let, 8},
+    {NULL, NULL, NULL, NULL, 0},
+};
+
+ferry_loop *stage_loop(void) {
+    ferry_config config;
+    memset(&config, 0, sizeof config);
+    config.flags = FERRY_OWN_WORKERS;
+    config.worker_threads = 1;
+    return test_loop_with(&config);
+}
+
+void stage_open(struct stage *s, const struct stage_kind *kind, ferry_loop *loop) {
+    memset(s, 0, sizeof *s);
+    s->kind = kind;
+    s->loop = loop;
+    s->fd = s->far = s->extra = FERRY_FD_NONE;
+    kind->prepare(s);
+}
+
+void stage_submit(struct stage *s, unsigned flags) {
+    s->kind->submit(s, flags);
+}
+
+void stage_waits(struct stage *s) {
+    run_for(s->loop, 5 * MS);
+    if (s->p.calls != 0) {
+        fail_msg("%s: ended with %lld (%s) although it should wait", s->kind->name,
+                 (long long)s->p.result, ferry_error_name(s->p.result));
+    }
+}
+
+static void stage_wait(struct stage *s) {
+    uint64_t start_ns = clock_ns();
+    while (s->p.finals == 0) {
+        if (clock_ns() - start_ns > 10 * SECOND) fail_msg("%s: does not end", s->kind->name);
+        run_for(s->loop, MS / 5);
+    }
+    assert_int_equal(s->p.calls, 1);
+}
+
+void stage_expect(struct stage *s, int64_t result) {
+    stage_wait(s);
+    if (s->p.result != result) {
+        fail_msg("%s: ended with %lld (%s), not with %lld (%s)", s->kind->name,
+                 (long long)s->p.result, ferry_error_name(s->p.result), (long long)result,
+                 ferry_error_name(result));
+    }
+}
+
+/* What a successful accept or open made is ours to close. */
+static void success_check(struct stage *s) {
+    if (s->kind->result >= 0) {
+        stage_expect(s, s->kind->result);
+        return;
+    }
+    if (s->p.result < 0) {
+        fail_msg("%s: ended with %s, not with a descriptor", s->kind->name,
+                 ferry_error_name(s->p.result));
+    }
+    close_near(s->loop, (ferry_fd)s->p.result);
+}
+
+void stage_let(struct stage *s) {
+    s->kind->let(s);
+    stage_wait(s);
+    success_check(s);
+}
+
+void stage_expect_or_success(struct stage *s, int64_t error) {
+    stage_wait(s);
+    if (s->p.result != error) success_check(s);
+}
+
+void stage_close(struct stage *s) {
+    /* Work that waits for a byte is not ended by a close of the descriptor it uses. */
+    if (s->first.op.code == FERRY_OP_WORK && s->first.finals == 0) {
+        recv_let(s);
+        probe_wait(s->loop, &s->first);
+        probe_check(&s->first, 1);
+    }
+    if (s->fd != FERRY_FD_NONE) close_near(s->loop, s->fd);
+    if (s->first.op.code == FERRY_OP_RECV) assert_int_equal(s->first.finals, 1);
+    if (s->far != FERRY_FD_NONE) close_far(s->far);
+    if (s->extra != FERRY_FD_NONE) close_far(s->extra);
+    s->fd = s->far = s->extra = FERRY_FD_NONE;
+}

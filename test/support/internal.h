@@ -1,0 +1,31 @@
+/* internal.h - what the files of test/support/ and the runner share, and no test needs
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_TEST_INTERNAL_H
+#define FERRY_TEST_INTERNAL_H
+
+#include <sys/types.h>
+
+#include "support.h"
+
+/* In a test's directory: lines of "name state uses", one for each feature of each closed loop. */
+#define FEATURES_FILE "features"
+
+/* Exit statuses of a process that runs one test. */
+enum { EXIT_PASSED = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SKIPPED = 77 };
+
+const char *test_config(void);
+const char *test_program(void);
+const char *test_directory(void);
+
+/* From here on SIGALRM interrupts this process 1,000 times a second, with a handler that does
+ * nothing and that restarts nothing. */
+void alarm_start(void);
+
+/* Starts this program again with arguments (argv[0] included, NULL-ended) and environment, both its
+ * outputs going to *output, a descriptor to read from. Signals are as a fresh process has them.
+ * Returns the process or -1. */
+pid_t process_start(const char *program, char *const argv[], char *const env[], int *output);
+
+#endif

@@ -1,0 +1,245 @@
+/* system.c - time, limits, descriptors and data for the tests, on plain system calls
+ *
+ * Nothing here goes through Ferry: what a test compares Ferry with must not be Ferry. All of it
+ * stands being interrupted by signals at any moment (the configuration with +alarm).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- Time ----------------------------------------------------------------------------------- */
+
+uint64_t clock_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+void sleep_ns(uint64_t ns) {
+    uint64_t until = clock_ns() + ns;
+    struct timespec at = {(time_t)(until / SECOND), (long)(until % SECOND)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR) {
+    }
+}
+
+static void on_alarm(int number) {
+    (void)number;
+}
+
+void alarm_start(void) {
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct itimerval every = {{0, 1000}, {0, 1000}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+}
+
+/* ---- Limits, descriptors, threads -------------------------------------------------------------
+ */
+
+int set_fd_limit(unsigned n) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -1;
+    limit.rlim_cur = n;
+    return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+size_t list_fds(int *list, size_t max) {
+    size_t count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (entry->d_name[0] == '.') continue;
+        int fd = atoi(entry->d_name);
+        if (fd == dirfd(dir)) continue;
+        if (list && count < max) list[count] = fd;
+        count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+/* The kernel's helpers for a ring stay for a while after the ring is closed, and show up beside our
+ * threads under a name of their own. */
+static int is_kernel_thread(const char *task) {
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", task);
+    FILE *file = fopen(path, "re");
+    if (!file) return 1; /* It ended just now. */
+    if (!fgets(name, sizeof name, file)) name[0] = 0;
+    fclose(file);
+    return strncmp(name, "iou-", 4) == 0;
+}
+
+size_t count_threads(void) {
+    size_t count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        if (entry->d_name[0] != '.' && !is_kernel_thread(entry->d_name)) count++;
+    }
+    closedir(dir);
+    return count;
+}
+
+/* ---- Sockets ----------------------------------------------------------------------------------
+ */
+
+ferry_fd tcp_listener(ferry_addr *addr) {
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    socklen_t len = sizeof in;
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(listen(fd, 4096), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+    memset(addr, 0, sizeof *addr);
+    addr->len = (uint32_t)len;
+    memcpy(addr->data.bytes, &in, sizeof in);
+    return fd;
+}
+
+/* A connect that a signal interrupts goes on by itself. */
+static void plain_connect(int fd, const ferry_addr *addr) {
+    const struct sockaddr *to = (const struct sockaddr *)(const void *)addr->data.bytes;
+    if (connect(fd, to, (socklen_t)addr->len) == 0) return;
+    assert_int_equal(errno, EINTR);
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    while (poll(&ready, 1, -1) < 0) assert_int_equal(errno, EINTR);
+    int err = -1;
+    socklen_t len = sizeof err;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+    assert_int_equal(err, 0);
+}
+
+void tcp_pair(ferry_loop *loop, ferry_fd fds[2]) {
+    (void)loop;
+    ferry_addr addr;
+    int listener = tcp_listener(&addr);
+    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fds[0] >= 0);
+    plain_connect(fds[0], &addr);
+    do {
+        fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    } while (fds[1] < 0 && errno == EINTR);
+    assert_true(fds[1] >= 0);
+    assert_int_equal(close(listener), 0);
+}
+
+void unix_pair(ferry_fd fds[2], int type) {
+    assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+void plain_send(ferry_fd fd, const void *buf, size_t len) {
+    for (const char *at = buf; len > 0;) {
+        ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) fail_msg("send: %s", strerror(errno));
+        at += n;
+        len -= (size_t)n;
+    }
+}
+
+void plain_recv(ferry_fd fd, void *buf, size_t len) {
+    for (char *at = buf; len > 0;) {
+        ssize_t n = recv(fd, at, len, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) fail_msg("recv: %s", strerror(errno));
+        if (n == 0) fail_msg("recv: the stream ended with %zu bytes to come", len);
+        at += n;
+        len -= (size_t)n;
+    }
+}
+
+long plain_take(ferry_fd fd, void *buf, size_t len) {
+    for (;;) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        int n = poll(&ready, 1, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return 0;
+        ssize_t got = read(fd, buf, len);
+        if (got > 0) return (long)got;
+        if (got == 0) return -1;
+        if (errno != EINTR) return errno == EAGAIN ? 0 : -2;
+    }
+}
+
+size_t plain_stuff(ferry_fd fd) {
+    static const char zeros[65536];
+    size_t all = 0, len = sizeof zeros;
+    while (len > 0) {
+        ssize_t n = send(fd, zeros, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n > 0) all += (size_t)n;
+        if (n < 0 && errno != EINTR) {
+            assert_true(errno == EAGAIN);
+            len /= 2; /* Less may still fit, on sockets that keep messages whole. */
+        }
+    }
+    return all;
+}
+
+int is_open(ferry_fd fd) {
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* ---- Paths and data ---------------------------------------------------------------------------
+ */
+
+char *temp_path(const char *name) {
+    static char paths[8][320];
+    static unsigned next;
+    char *path = paths[next++ % 8];
+    assert_true(*test_directory() != 0);
+    int len = snprintf(path, sizeof paths[0], "%s/%s", test_directory(), name);
+    assert_true(len > 0 && (size_t)len < sizeof paths[0]);
+    return path;
+}
+
+ferry_fd temp_file(const char *name, size_t len, uint64_t seed) {
+    int fd = open(temp_path(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    char *data = malloc(len + 1);
+    assert_non_null(data);
+    fill(data, len, seed);
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pwrite(fd, data + done, len - done, (off_t)done);
+        if (n < 0 && errno == EINTR) continue;
+        assert_true(n > 0);
+        done += (size_t)n;
+    }
+    free(data);
+    return fd;
+}
+
+/* The upper byte of a multiplication by an odd number with well-mixed bits. */
+static unsigned char byte_at(uint64_t place) {
+    return (unsigned char)((place * UINT64_C(0x9e3779b97f4a7c15)) >> 56);
+}
+
+void fill(void *buf, size_t len, uint64_t seed) {
+    unsigned char *at = buf;
+    for (size_t i = 0; i < len; i++) at[i] = byte_at(seed + i);
+}
+
+int is_filled(const void *buf, size_t len, uint64_t seed) {
+    const unsigned char *at = buf;
+    for (size_t i = 0; i < len; i++) {
+        if (at[i] != byte_at(seed + i)) return 0;
+    }
+    return 1;
+}
