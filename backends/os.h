@@ -91,7 +91,7 @@ struct ferry__signal {
     uint64_t room[8];
 };
 
-int ferry__os_thread_start(struct ferry__thread *thread, void (*fn)(void *), void *arg);
+int ferry__os_thread_start(struct ferry__thread *thread, void *(*fn)(void *), void *arg);
 void ferry__os_thread_join(struct ferry__thread *thread); /* waits */
 void ferry__os_lock_init(struct ferry__lock *lock);
 void ferry__os_lock_end(struct ferry__lock *lock);

@@ -124,10 +124,10 @@ FERRY_API const char *ferry_version(void);
     X(FERRY_EMLINK, 60, "too many links")
 
 enum ferry_error {
+    FERRY_ESYSTEM = -100000, /* and below: a system's code without a name of ours */
 #define FERRY_ERROR_ENUM(name, number, text) name = -(number),
     FERRY_ERROR_LIST(FERRY_ERROR_ENUM)
 #undef FERRY_ERROR_ENUM
-        FERRY_ESYSTEM = -100000 /* and below: a system's code without a name of ours */
 };
 
 /* What an error means, in one English sentence: static memory, never NULL. Any thread.
@@ -243,7 +243,8 @@ struct ferry_op {
 
 /* From an operation back to the struct of yours that holds it:
  *     struct conn *c = ferry_container(op, struct conn, read_op); */
-#define ferry_container(op, type, member) ((type *)(void *)((char *)(op)-offsetof(type, member)))
+#define ferry_container(op, type, member)                                                          \
+    ((type *)(void *)(((char *)(op)) - offsetof(type, member)))
 
 /* Completion flags, in op->flags. */
 #define FERRY_MORE 0x1u /* not the final completion: the operation is still in flight */
@@ -476,12 +477,12 @@ FERRY_API int ferry_post(ferry_loop *loop, ferry_op *op, ferry_cb *cb);
  *   FERRY_ECANCELED  it was cancelled, or its descriptor closed
  *   FERRY_ETIMEDOUT  its deadline passed
  *   FERRY_ECLOSED    the loop drains
- *   FERRY_EINVAL     a flag that does not apply, or a bad argument
- *   FERRY_EBADF      the descriptor is negative, closed, closing, or not open for this
+ *   FERRY_EINVAL     a flag that does not apply, a bad argument, or more bytes than a result can
+ * tell FERRY_EBADF      the descriptor is negative, closed, closing, or not open for this
  *   FERRY_EMFILE     the descriptor's number is beyond what the loop was opened for (the hard limit
  *                    RLIMIT_NOFILE at that time, 65,536 at least)
  *   FERRY_ENOTSUP    the backend cannot do it: ferry_supports()
- *   FERRY_EFAULT     a NULL pointer with a length, or memory that the system could not use
+ *   FERRY_EFAULT     NULL where something is needed, or memory that the system could not use
  * Submitting an operation that is in flight stops the program with a message that names it.
  */
 
@@ -505,8 +506,9 @@ FERRY_API void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, voi
  * peer: filled with its address, NULL if nobody wants to know. Several may wait on one listener.
  * When descriptors run out it waits inside the library (5 ms doubling to 500 ms, or until this loop
  * closes one) and is counted. A connection accepted although a cancel was asked for is delivered
- * (rule 5). Errors: FERRY_EINVAL (does not listen), FERRY_ENOTSOCK, FERRY_ECONNABORTED, ...; see
- * accept(2). */
+ * (rule 5).
+ * Errors: FERRY_EINVAL (does not listen), FERRY_ENOTSOCK, FERRY_ECONNABORTED, ...; see accept(2).
+ */
 FERRY_API void ferry_accept(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_addr *peer,
                             unsigned flags, ferry_cb *cb);
 
@@ -532,8 +534,9 @@ FERRY_API void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const fe
  * message. Completes with the bytes sent. What is cut short ends with the error that cut it,
  * op->transferred tells the bytes; then the sends waiting behind it end with FERRY_ECANCELED and
  * later ones with FERRY_EPIPE, so that the peer never sees a stream with a hole. Never raises
- * SIGPIPE. Errors: FERRY_EPIPE, FERRY_ECONNRESET, FERRY_EMSGSIZE, FERRY_EDESTADDRREQ, ...; see
- * send(2). */
+ * SIGPIPE.
+ * Errors: FERRY_EPIPE, FERRY_ECONNRESET, FERRY_EMSGSIZE (also a message of more vectors than the
+ * system takes: 1,024 on Linux), FERRY_EDESTADDRREQ, ...; see send(2). */
 FERRY_API void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
                           unsigned flags, ferry_cb *cb);
 FERRY_API void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
@@ -570,8 +573,8 @@ FERRY_API void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned
 
 /* Opens a file: completes with its descriptor, not inherited by executed programs. path:
  * 0-terminated, read until the completion. permissions: for a file that is made, less the process's
- * umask. Opening a FIFO waits for the other end as open(2) does, and can be cancelled. Errors:
- * FERRY_ENOENT, FERRY_EACCES, FERRY_EISDIR, FERRY_EMFILE, ...; see open(2). */
+ * umask. Opening a FIFO waits for the other end as open(2) does, and can be cancelled.
+ * Errors: FERRY_ENOENT, FERRY_EACCES, FERRY_EISDIR, FERRY_EMFILE, ...; see open(2). */
 FERRY_API void ferry_open(ferry_loop *loop, ferry_op *op, const char *path, unsigned how,
                           unsigned permissions, unsigned flags, ferry_cb *cb);
 
@@ -590,8 +593,9 @@ FERRY_API void ferry_readv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const fe
 
 /* Writes buf, or count vectors, at offset (bytes): all of it unless FERRY_SOME. Completes with the
  * bytes written; what is cut short ends with the error that cut it, op->transferred tells the
- * bytes. Errors: FERRY_EPIPE (no signal, unless FERRY_KEEP_SIGPIPE), FERRY_ENOSPC, FERRY_EFBIG,
- * FERRY_EIO, FERRY_ESPIPE, ...; see write(2). */
+ * bytes. Behind a write cut short on a pipe or terminal it is as behind such a send.
+ * Errors: FERRY_EPIPE (no signal, unless FERRY_KEEP_SIGPIPE), FERRY_ENOSPC, FERRY_EFBIG, FERRY_EIO,
+ * FERRY_ESPIPE, ...; see write(2). */
 FERRY_API void ferry_write(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
                            uint64_t offset, unsigned flags, ferry_cb *cb);
 FERRY_API void ferry_writev(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
@@ -603,8 +607,9 @@ FERRY_API void ferry_writev(ferry_loop *loop, ferry_op *op, ferry_fd fd, const f
 FERRY_API void ferry_sync(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags,
                           ferry_cb *cb);
 
-/* Makes a file exactly length bytes long. Errors: FERRY_EINVAL (not open for writing, not a regular
- * file, a length over 2^63), FERRY_EFBIG, ...; see ftruncate(2). */
+/* Makes a file exactly length bytes long.
+ * Errors: FERRY_EINVAL (not open for writing, not a regular file, a length over 2^63), FERRY_EFBIG,
+ * ...; see ftruncate(2). */
 FERRY_API void ferry_truncate(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint64_t length,
                               unsigned flags, ferry_cb *cb);
 

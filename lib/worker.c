@@ -46,7 +46,7 @@ static void queue_remove(struct ferry__pool *pool, ferry_op *op) {
     pool->queued--;
 }
 
-static void worker(void *arg) {
+static void *worker(void *arg) {
     struct ferry__pool *pool = arg;
     ferry__os_lock(&pool->lock);
     uint32_t self = pool->numbered++;
@@ -71,6 +71,7 @@ static void worker(void *arg) {
         }
     }
     ferry__os_unlock(&pool->lock);
+    return NULL;
 }
 
 /* ---- The pool ---------------------------------------------------------------------------- */

@@ -42,28 +42,12 @@ bool ferry__os_thread_ended(struct ferry__thread_id thread) {
 
 /* ---- Threads ----------------------------------------------------------------------------- */
 
-struct start {
-    void (*fn)(void *);
-    void *arg;
-};
-
-static void *thread_main(void *arg) {
-    struct start start = *(struct start *)arg;
-    free(arg);
-    start.fn(start.arg);
-    return NULL;
-}
-
-int ferry__os_thread_start(struct ferry__thread *thread, void (*fn)(void *), void *arg) {
-    struct start *start = malloc(sizeof *start);
-    if (start == NULL) return FERRY_ENOMEM;
-    *start = (struct start){fn, arg};
+int ferry__os_thread_start(struct ferry__thread *thread, void *(*fn)(void *), void *arg) {
     sigset_t all, before;
     sigfillset(&all);
     must(pthread_sigmask(SIG_SETMASK, &all, &before)); /* the new thread inherits it */
-    int error = ferry__calls.thread_create((pthread_t *)(void *)thread, NULL, thread_main, start);
+    int error = ferry__calls.thread_create((pthread_t *)(void *)thread, NULL, fn, arg);
     must(pthread_sigmask(SIG_SETMASK, &before, NULL));
-    if (error != 0) free(start);
     return ferry_error_from_system(error);
 }
 
