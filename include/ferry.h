@@ -477,8 +477,8 @@ FERRY_API int ferry_post(ferry_loop *loop, ferry_op *op, ferry_cb *cb);
  *   FERRY_ECANCELED  it was cancelled, or its descriptor closed
  *   FERRY_ETIMEDOUT  its deadline passed
  *   FERRY_ECLOSED    the loop drains
- *   FERRY_EINVAL     a flag that does not apply, a bad argument, or more bytes than a result can
- * tell FERRY_EBADF      the descriptor is negative, closed, closing, or not open for this
+ *   FERRY_EINVAL     a flag that does not apply, a bad argument, more bytes than a result can tell
+ *   FERRY_EBADF      the descriptor is negative, closed, closing, or not open for this
  *   FERRY_EMFILE     the descriptor's number is beyond what the loop was opened for (the hard limit
  *                    RLIMIT_NOFILE at that time, 65,536 at least)
  *   FERRY_ENOTSUP    the backend cannot do it: ferry_supports()
