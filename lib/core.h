@@ -338,8 +338,10 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op);
 /* Takes an operation out of its lane. What comes next is started by ferry__lane_next(). */
 void ferry__lane_leave(ferry_loop *loop, ferry_op *op);
 void ferry__lane_next(ferry_loop *loop, ferry_fd fd);
-/* A send, or with both a connect, ended badly: ends what waits behind it. */
-void ferry__lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both);
+/* Ends an operation that failed in its lane. What waits behind it goes on, unless it was a connect,
+ * or a write that had moved a part of its bytes into a stream: then that ends with FERRY_ECANCELED.
+ */
+void ferry__lane_end(ferry_loop *loop, ferry_op *op, int error);
 /* op is first in its lane and with nobody: gives it to the backend (again). */
 void ferry__lane_restart(ferry_loop *loop, ferry_op *op);
 /* Starts all that waits for the flush. */

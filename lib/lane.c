@@ -137,7 +137,8 @@ static ferry_op *first_waiting(const struct ferry__list *lane) {
     return op;
 }
 
-void ferry__lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both) {
+/* Ends what waits behind a send, or with both a connect, that ended badly. */
+static void lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both) {
     for (int which = WRITE_LANE; which >= (both ? READ_LANE : WRITE_LANE); which--) {
         ferry_op *op;
         while ((op = first_waiting(&slot->lane[which])) != NULL) {
@@ -145,6 +146,29 @@ void ferry__lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both) {
             ferry__op_end(loop, op, FERRY_ECANCELED, 0);
         }
     }
+}
+
+/* Does a write that stops here leave a hole in its stream, after which nothing may follow? */
+static bool is_cut(const struct ferry__slot *slot, const ferry_op *op) {
+    bool stream = slot->kind == KIND_STREAM || slot->kind == KIND_PIPE ||
+                  slot->kind == KIND_CHARACTER;
+    return stream && is_send(op) && op->transferred > 0;
+}
+
+/* Ends op without what waits behind it going on: true if that was broken. */
+static bool end_and_break(ferry_loop *loop, ferry_op *op, int error) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    bool connects = op->code == FERRY_OP_CONNECT, cut = is_cut(slot, op);
+    ferry__lane_leave(loop, op);
+    ferry__op_end(loop, op, error, 0);
+    if (cut) slot->flags |= SLOT_BROKEN;
+    if (cut || connects) lane_break(loop, slot, connects);
+    return cut || connects;
+}
+
+void ferry__lane_end(ferry_loop *loop, ferry_op *op, int error) {
+    ferry_fd fd = op->fd;
+    if (!end_and_break(loop, op, error)) ferry__lane_next(loop, fd);
 }
 
 /* Which lane op belongs into: READ_LANE, WRITE_LANE, -1 for none, or an error. */
@@ -253,10 +277,7 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
             ferry__op_stop(loop, op, false);
             op = ferry__list_next(lane, op);
         }
-        while ((op = first_waiting(lane)) != NULL) {
-            ferry__lane_leave(loop, op);
-            ferry__op_end(loop, op, FERRY_ECANCELED, 0);
-        }
+        while ((op = first_waiting(lane)) != NULL) end_and_break(loop, op, FERRY_ECANCELED);
     }
     list_stop(loop, &slot->running, fd);
     list_stop(loop, &loop->backlog, fd);

@@ -253,16 +253,6 @@ void ferry__op_flush_cancels(ferry_loop *loop) {
     loop->cancel_missed = false;
 }
 
-static void stop_waiting(ferry_loop *loop, ferry_op *op, int error) {
-    struct ferry__slot *slot = ferry__slot(loop, op->fd);
-    bool connects = op->code == FERRY_OP_CONNECT;
-    ferry_fd fd = op->fd;
-    ferry__lane_leave(loop, op);
-    ferry__op_end(loop, op, error, 0);
-    if (connects) ferry__lane_break(loop, slot, true);
-    ferry__lane_next(loop, fd);
-}
-
 void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     int error = expired ? FERRY_ETIMEDOUT : FERRY_ECANCELED;
     switch ((enum ferry__op_state)op->state) {
@@ -273,7 +263,7 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_DONE: /* a repeating timer between two completions remembers it */
         if (op->flags & FERRY_MORE) op->bits |= BIT_CANCEL;
         return;
-    case OP_LANE: stop_waiting(loop, op, error); return;
+    case OP_LANE: ferry__lane_end(loop, op, error); return;
     case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
     case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;
     case OP_WORK_WAIT: ferry__list_remove(&loop->work_waiting, op); break;
@@ -326,25 +316,10 @@ static void leave(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags
     }
 }
 
-static bool is_stream(const struct ferry__slot *slot) {
-    return slot->kind == KIND_STREAM || slot->kind == KIND_PIPE || slot->kind == KIND_CHARACTER;
-}
-
-/* A whole write that was cut short leaves a hole in its stream: nothing may follow it. */
-static void leave_broken(ferry_loop *loop, ferry_op *op, int error) {
-    struct ferry__slot *slot = ferry__slot(loop, op->fd);
-    ferry__lane_leave(loop, op);
-    ferry__op_end(loop, op, error, 0);
-    slot->flags |= SLOT_BROKEN;
-    ferry__lane_break(loop, slot, false);
-}
-
 static void transfer_failed(ferry_loop *loop, ferry_op *op, int error) {
     if (error == FERRY_ECANCELED && stop_wanted(op)) error = stop_error(op);
-    bool cut = ferry__op_row(op)->result == RESULT_OUT && op->transferred > 0 &&
-               op->state == OP_IN_LANE && is_stream(ferry__slot(loop, op->fd));
-    if (cut) {
-        leave_broken(loop, op, error);
+    if (op->state == OP_IN_LANE) {
+        ferry__lane_end(loop, op, error);
     } else {
         leave(loop, op, error, 0);
     }
@@ -432,7 +407,7 @@ static void land_gathered(ferry_loop *loop, ferry_op *first, const struct ferry_
                      rest = ferry__list_next(&slot->lane[WRITE_LANE], rest)) {
                     ferry__op_move(rest, OP_LANE);
                 }
-                leave_broken(loop, op, error);
+                ferry__lane_end(loop, op, error);
                 return;
             }
             ferry__lane_leave(loop, op);
@@ -471,10 +446,7 @@ static void land_failed(ferry_loop *loop, ferry_op *op, int error) {
     }
     if (error == FERRY_ECANCELED && stop_wanted(op)) error = stop_error(op);
     if (op->code == FERRY_OP_CONNECT) {
-        struct ferry__slot *slot = ferry__slot(loop, op->fd);
-        ferry__lane_leave(loop, op);
-        ferry__op_end(loop, op, error, 0);
-        ferry__lane_break(loop, slot, true);
+        ferry__lane_end(loop, op, error);
     } else {
         leave(loop, op, error, 0);
     }
