@@ -1,0 +1,136 @@
+/* echo_ferry.c - the subject: a TCP echo server on Ferry
+ *
+ * A connection has one operation that receives and one that sends, and two buffers: as soon as one
+ * is filled the receive goes on into the other, and the answer is sent. What arrives while an
+ * answer is still under way waits until that has gone, so that a peer that does not read is read
+ * from no more.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "backend.h"
+#include "serve.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct connection {
+    ferry_op receive;
+    ferry_op send;
+    unsigned filling; /* the buffer that is filled, or was filled last */
+    size_t waiting;   /* bytes in it that wait for the send before */
+    bool sending;
+    bool closing;
+    char buffers[2][SERVE_BUFFER_BYTES];
+};
+
+static ferry_loop *loop;
+static bool ending; /* what is in flight is meant to fail now */
+
+static _Noreturn void fail(const char *what, int64_t error) {
+    fprintf(stderr, "%s: %s\n", what, ferry_strerror(error));
+    exit(1);
+}
+
+static void on_closed(ferry_op *op) {
+    serve_connection_put(op->user);
+}
+
+/* The operation whose callback runs is idle, and carries the close. The other one ends before it
+ * completes. */
+static void drop(struct connection *connection, ferry_op *op) {
+    if (connection->closing) return;
+    connection->closing = true;
+    op->user = connection;
+    ferry_close(loop, op, op->fd, 0, on_closed);
+}
+
+static void on_received(ferry_op *op);
+static void on_sent(ferry_op *op);
+
+static void turn_over(struct connection *connection, ferry_fd fd, size_t bytes) {
+    char *filled = connection->buffers[connection->filling];
+    connection->filling ^= 1;
+    connection->sending = true;
+    ferry_recv(loop, &connection->receive, fd, connection->buffers[connection->filling],
+               SERVE_BUFFER_BYTES, 0, on_received);
+    ferry_send(loop, &connection->send, fd, filled, bytes, 0, on_sent);
+}
+
+static void on_received(ferry_op *op) {
+    struct connection *connection = ferry_container(op, struct connection, receive);
+    if (op->result <= 0) {
+        drop(connection, op);
+    } else if (connection->sending) {
+        connection->waiting = (size_t)op->result;
+    } else {
+        turn_over(connection, op->fd, (size_t)op->result);
+    }
+}
+
+static void on_sent(ferry_op *op) {
+    struct connection *connection = ferry_container(op, struct connection, send);
+    size_t waiting = connection->waiting;
+    connection->sending = false;
+    if (op->result < 0) {
+        drop(connection, op);
+    } else if (waiting != 0 && !connection->closing) {
+        connection->waiting = 0;
+        turn_over(connection, op->fd, waiting);
+    }
+}
+
+static void on_accepted(ferry_op *op) {
+    if (op->result >= 0) {
+        struct connection *connection = serve_connection_get(sizeof *connection);
+        ferry_fd fd = (ferry_fd)op->result;
+        serve_accepted(fd);
+        ferry_recv(loop, &connection->receive, fd, connection->buffers[0], SERVE_BUFFER_BYTES, 0,
+                   on_received);
+    } else if (ending) {
+        return;
+    } else if (op->result != FERRY_ECONNABORTED) {
+        fail("accept", op->result);
+    }
+    ferry_again(loop, op);
+}
+
+static void on_signal(int number) {
+    (void)number;
+    ferry_stop(loop);
+}
+
+static ferry_fd listen_on(uint16_t port) {
+    ferry_addr addr;
+    ferry_fd listener;
+    char text[32];
+    snprintf(text, sizeof text, "127.0.0.1:%u", port);
+    int error = ferry_addr_parse(&addr, text);
+    if (error == 0) error = ferry_listen(loop, &listener, &addr, 0);
+    if (error == 0) error = ferry_local_addr(loop, listener, &addr);
+    if (error < 0) fail("listen", error);
+    serve_announce((uint16_t)ferry_addr_port(&addr));
+    return listener;
+}
+
+int main(int argc, char **argv) {
+    struct serve_options options;
+    serve_options_parse(&options, argc, argv);
+    loop = backend_open(options.backend);
+    signal(SIGTERM, on_signal);
+
+    ferry_op accept = {0};
+    ferry_fd listener = listen_on(options.port);
+    ferry_accept(loop, &accept, listener, NULL, 0, on_accepted);
+    int error = ferry_run(loop, FERRY_RUN_DONE);
+    if (error < 0) fail("run", error);
+
+    ending = true;
+    ferry_close(loop, NULL, listener, 0, NULL);
+    error = ferry_loop_drain(loop, 5000000000u);
+    if (error < 0) fail("drain", error);
+    error = ferry_loop_close(loop);
+    if (error < 0) fail("close", error);
+    return 0;
+}
