@@ -362,63 +362,59 @@ static void land_out(ferry_loop *loop, ferry_op *op, int64_t moved) {
     }
 }
 
-/* The sends that shared one call: deals out what it moved. Ends those that are whole. */
-static int64_t gathered_deal(ferry_loop *loop, struct ferry__slot *slot, int64_t moved) {
+/* The sends that shared one call: deals out what it moved, and ends those that are whole. */
+static void gathered_deal(ferry_loop *loop, struct ferry__slot *slot, uint64_t moved) {
     while (slot->gathered > 0) {
         ferry_op *op = slot->lane[WRITE_LANE].head;
         uint64_t rest = op->len - op->transferred;
-        if ((uint64_t)moved < rest) {
-            op->transferred += (uint64_t)moved;
-            break;
+        if (moved < rest) {
+            op->transferred += moved;
+            return;
         }
         op->transferred = op->len;
-        moved -= (int64_t)rest;
+        moved -= rest;
         slot->gathered--;
         ferry__lane_leave(loop, op);
         ferry__op_end(loop, op, (int64_t)op->transferred, 0);
     }
-    return moved;
 }
 
-static void land_gathered(ferry_loop *loop, ferry_op *first, const struct ferry__record *record) {
-    ferry_fd fd = first->fd;
-    struct ferry__slot *slot = ferry__slot(loop, fd);
-    if (record->result > 0) {
-        slot->flags |= SLOT_SENT;
-        gathered_deal(loop, slot, record->result);
-    }
-    int64_t result = record->result;
+/* They are no longer with the backend, those that are left, but waiting again. */
+static unsigned gathered_dissolve(struct ferry__slot *slot, bool *stops) {
     unsigned left = slot->gathered;
-    bool asked = false;
     slot->gathered = 0;
     ferry_op *op = slot->lane[WRITE_LANE].head;
     for (unsigned i = 0; i < left; i++, op = ferry__list_next(&slot->lane[WRITE_LANE], op)) {
-        asked |= stop_wanted(op);
+        *stops |= stop_wanted(op);
+        ferry__op_move(op, OP_LANE);
     }
-    /* Those asked to end do so, the others go back to waiting. */
-    op = slot->lane[WRITE_LANE].head;
-    for (unsigned i = 0; i < left; i++) {
-        ferry_op *next = ferry__list_next(&slot->lane[WRITE_LANE], op);
-        bool fails = result < 0 && i == 0 && !(asked && result == FERRY_ECANCELED);
-        if (fails || stop_wanted(op)) {
-            int error = fails ? (int)result : stop_error(op);
-            if (op->transferred > 0) {
-                for (ferry_op *rest = next; rest != NULL;
-                     rest = ferry__list_next(&slot->lane[WRITE_LANE], rest)) {
-                    ferry__op_move(rest, OP_LANE);
-                }
-                ferry__lane_end(loop, op, error);
-                return;
-            }
-            ferry__lane_leave(loop, op);
-            ferry__op_end(loop, op, error, 0);
-        } else {
-            ferry__op_move(op, OP_LANE);
-        }
-        op = next;
+    return left;
+}
+
+static void land_gathered(ferry_loop *loop, const struct ferry__record *record) {
+    ferry_fd fd = record->op->fd;
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    int error = record->result < 0 ? record->result : 0;
+    unsigned before = slot->gathered;
+    if (error == 0 && !(record->flags & (RECORD_INTERRUPTED | RECORD_NOT_READY))) {
+        if (record->result > 0) slot->flags |= SLOT_SENT;
+        gathered_deal(loop, slot, (uint64_t)record->result);
+        /* No progress and no error: do not try for ever. */
+        if (record->result == 0 && slot->gathered == before) error = FERRY_EIO;
     }
-    op = slot->lane[WRITE_LANE].head;
-    if (record->flags & RECORD_NOT_READY && op != NULL) op->bits |= BIT_POLLING;
+    bool stops = false;
+    unsigned left = gathered_dissolve(slot, &stops);
+    ferry_op *op = slot->lane[WRITE_LANE].head;
+    if (left > 0 && error != 0 && !(stops && error == FERRY_ECANCELED)) {
+        ferry__lane_end(loop, op, error); /* the first met it; the others find out for themselves */
+        return;
+    }
+    if (left > 0 && record->flags & RECORD_NOT_READY) op->bits |= BIT_POLLING;
+    /* Those asked to end do so; if one of them had begun, that ends all behind it. */
+    for (ferry_op *next; left > 0 && op != NULL && op->state == OP_LANE; op = next, left--) {
+        next = ferry__list_next(&slot->lane[WRITE_LANE], op);
+        if (stop_wanted(op)) ferry__lane_end(loop, op, stop_error(op));
+    }
     ferry__lane_next(loop, fd);
 }
 
@@ -509,7 +505,7 @@ void ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
     loop->ending = &loop->landed;
     if (op->state == OP_IN_LANE && op->bits & BIT_WRITE_LANE &&
         ferry__slot(loop, op->fd)->gathered > 0) {
-        land_gathered(loop, op, record);
+        land_gathered(loop, record);
     } else {
         land_one(loop, op, record);
     }

@@ -370,7 +370,39 @@ static void contract_09_some_kinds_run_concurrently(void **state) {
     close(file);
 }
 
+/* Sends that wait together may share one call, also when there is nothing in them. */
+static void contract_09_sends_of_nothing_together(void **state) {
+    (void)state;
+    enum { MOST = 6 };
+    static const size_t lengths[][MOST] = {
+        {0, 0, 0, 0, 0, 0}, {3, 0, 2, 0, 0, 1}, {0, 0, 0, 0, 0, 5}, {4, 0, 0, 0, 0, 0}};
+    ferry_loop *loop = test_loop();
+    int fds[2];
+    tcp_pair(loop, fds);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        struct probe p[MOST];
+        char in[64];
+        size_t total = 0;
+        memset(p, 0, sizeof p);
+        for (int k = 0; k < MOST; k++) {
+            ferry_send(loop, &p[k].op, fds[0], &"abcdefgh"[total], lengths[i][k], 0, probe_done);
+            total += lengths[i][k];
+        }
+        for (int k = 0; k < MOST; k++) {
+            probe_wait(loop, &p[k]);
+            probe_check(&p[k], (int64_t)lengths[i][k]);
+            if (k > 0) assert_true(p[k].order > p[k - 1].order);
+        }
+        plain_recv(fds[1], in, total);
+        assert_memory_equal(in, "abcdefgh", total);
+    }
+    test_close(loop);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 const struct contract_test rule_09_tests[] = {
+    {"contract_09_sends_of_nothing_together", contract_09_sends_of_nothing_together, 0},
     {"contract_09_receives_in_order", contract_09_receives_in_order, 0},
     {"contract_09_sends_in_order", contract_09_sends_in_order, 0},
     {"contract_09_datagrams_in_order", contract_09_datagrams_in_order, 0},
