@@ -393,7 +393,8 @@ void ferry__wheel_add(struct ferry__wheel *wheel, ferry_op *op);
 void ferry__wheel_remove(struct ferry__wheel *wheel, ferry_op *op);
 /* Not later than the nearest entry; UINT64_MAX if there is none. */
 uint64_t ferry__wheel_nearest(struct ferry__wheel *wheel);
-/* Takes out all entries up to now, in order; a list through timer.next, NULL at its end. */
+/* Takes out the next entries that are due by now, in order, a bin at a time; a list through
+ * timer.next, NULL at its end. NULL if none is left: to be called until then, sooner or later. */
 ferry_op *ferry__wheel_expire(struct ferry__wheel *wheel, uint64_t now);
 
 /* Calls fn for each entry. fn may remove it. */

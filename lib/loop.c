@@ -300,7 +300,9 @@ static void take_inbox(ferry_loop *loop) {
     }
 }
 
-static void expire(ferry_loop *loop) {
+/* One bin of the wheel: how many were due. */
+static unsigned expire_some(ferry_loop *loop) {
+    unsigned count = 0;
     ferry_op *due = ferry__wheel_expire(&loop->wheel, loop->now);
     /* All are marked first: one that is due may end another, which must not look for itself in the
      * wheel then. */
@@ -309,7 +311,15 @@ static void expire(ferry_loop *loop) {
     for (ferry_op *op = due; op != NULL; op = next) {
         next = op->timer.next;
         ferry__op_due(loop, op);
+        count++;
     }
+    return count;
+}
+
+/* As many as a turn can deliver. The others stay, and keep the next turn from waiting. */
+static void expire(ferry_loop *loop) {
+    unsigned some, count = 0;
+    while (count < TURN_CALLBACKS && (some = expire_some(loop)) > 0) count += some;
 }
 
 /* Starts all that was submitted since the last time. */

@@ -132,9 +132,8 @@ static ferry_op *take_bin(struct ferry__wheel *wheel, struct place at) {
     return list;
 }
 
-/* Takes what is due out of a bin of the lowest level, and appends it in order. */
-static ferry_op **expire_bin(struct ferry__wheel *wheel, unsigned bin, uint64_t now,
-                             ferry_op **tail) {
+/* Takes what is due out of a bin of the lowest level, in order. */
+static ferry_op *expire_bin(struct ferry__wheel *wheel, unsigned bin, uint64_t now) {
     ferry_op *due = NULL, **due_tail = &due;
     ferry_op *stays = NULL, *next;
     for (ferry_op *op = take_bin(wheel, (struct place){0, bin}); op != NULL; op = next) {
@@ -153,37 +152,42 @@ static ferry_op **expire_bin(struct ferry__wheel *wheel, unsigned bin, uint64_t 
         next = stays->timer.next;
         link_in(wheel, stays);
     }
-    *tail = sort(due);
-    while (*tail != NULL) tail = &(*tail)->timer.next;
-    return tail;
+    return sort(due);
+}
+
+/* Moves the entries of a bin of a higher level down, oldest first, as they were put in. */
+static void cascade(struct ferry__wheel *wheel, struct place at) {
+    ferry_op *oldest = NULL, *next;
+    for (ferry_op *op = take_bin(wheel, at); op != NULL; op = next) {
+        next = op->timer.next;
+        op->timer.next = oldest;
+        oldest = op;
+    }
+    for (; oldest != NULL; oldest = next) {
+        next = oldest->timer.next;
+        link_in(wheel, oldest);
+    }
 }
 
 ferry_op *ferry__wheel_expire(struct ferry__wheel *wheel, uint64_t now) {
-    ferry_op *due = NULL, **tail = &due;
+    ferry_op *due = NULL;
     uint64_t target = now >> WHEEL_SHIFT;
     if (ferry__wheel_nearest(wheel) > now) return NULL;
-    for (;;) {
+    wheel->nearest_known = false;
+    while (due == NULL) {
         struct place at = first_used(wheel);
-        if (at.level == WHEEL_LEVELS || bin_tick(wheel, at) > target) break;
+        if (at.level == WHEEL_LEVELS || bin_tick(wheel, at) > target) {
+            wheel->tick = target;
+            return NULL;
+        }
         wheel->tick = bin_tick(wheel, at);
-        if (at.level == 0) {
-            tail = expire_bin(wheel, at.bin, now, tail);
-            if (wheel->tick == target) break;
+        if (at.level > 0) {
+            cascade(wheel, at);
         } else {
-            ferry_op *list = take_bin(wheel, at), *next, *newest_last = NULL;
-            for (; list != NULL; list = next) {
-                next = list->timer.next;
-                list->timer.next = newest_last;
-                newest_last = list;
-            }
-            for (; newest_last != NULL; newest_last = next) {
-                next = newest_last->timer.next;
-                link_in(wheel, newest_last);
-            }
+            due = expire_bin(wheel, at.bin, now);
+            if (wheel->tick == target) return due; /* what stays is the nearest */
         }
     }
-    if (target > wheel->tick) wheel->tick = target;
-    wheel->nearest_known = false;
     return due;
 }
 
