@@ -17,7 +17,8 @@ FERRY__OWN_BEGIN
 
 /* ---- Time, memory, environment ----------------------------------------------------------- */
 
-uint64_t ferry__os_clock(void); /* monotonic, ns */
+uint64_t ferry__os_clock(void);    /* monotonic, ns */
+void ferry__os_sleep(uint64_t ns); /* waits, or less if a signal comes in */
 
 /* Zeroed address space that costs memory only where it is touched; NULL if refused. */
 void *ferry__os_reserve(size_t bytes);

@@ -75,6 +75,12 @@ uint64_t ferry__os_clock(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void ferry__os_sleep(uint64_t ns) {
+    const struct timespec span = {.tv_sec = (time_t)(ns / 1000000000u),
+                                  .tv_nsec = (long)(ns % 1000000000u)};
+    (void)nanosleep(&span, NULL);
+}
+
 void *ferry__os_reserve(size_t bytes) {
     void *memory = ferry__calls.mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

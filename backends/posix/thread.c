@@ -32,10 +32,9 @@ struct ferry__thread_id ferry__os_thread_self(void) {
 }
 
 bool ferry__os_thread_ended(struct ferry__thread_id thread) {
-    const struct timespec pause = {.tv_nsec = 1000000};
     for (int i = 0; i < 1000; i++) {
         if (syscall(SYS_tgkill, getpid(), (pid_t)thread.id, 0) != 0) return true;
-        (void)nanosleep(&pause, NULL);
+        ferry__os_sleep(1000000);
     }
     return false;
 }

@@ -17,6 +17,7 @@
 
 #define ENTRIES_MIN 32u
 #define PROBED_OPS 256u
+#define GIVEN_BACK_NS 100000000u
 #define WORKERS_BOUNDED 64u
 
 static const struct {
@@ -67,6 +68,16 @@ static unsigned wanted_flags(const struct uring *uring) {
     return consistent(flags);
 }
 
+/* A ring's memory is given back a while after it was closed (15 ms were seen), and until then
+ * counts against RLIMIT_MEMLOCK: who opens and closes loops in quick succession is not short of
+ * memory. */
+static _Atomic uint64_t last_closed; /* on the monotonic clock; relaxed: nothing hangs on it */
+
+static bool memory_may_come_back(void) {
+    uint64_t closed = atomic_load_explicit(&last_closed, memory_order_relaxed);
+    return closed != 0 && ferry__os_clock() < closed + GIVEN_BACK_NS;
+}
+
 /* The ring's descriptor, or -errno. */
 static int ladder(struct uring *uring, unsigned entries, unsigned completions,
                   struct io_uring_params *params) {
@@ -82,6 +93,8 @@ static int ladder(struct uring *uring, unsigned entries, unsigned completions,
         }
         if (fd == -EINVAL && without_newest(flags) != flags) {
             flags = without_newest(flags);
+        } else if (fd == -ENOMEM && memory_may_come_back()) {
+            ferry__os_sleep(1000000);
         } else if (fd == -ENOMEM && completions > ENTRIES_MIN) {
             completions /= 2;
         } else if (fd == -ENOMEM && entries > ENTRIES_MIN) {
@@ -344,6 +357,7 @@ void ferry__uring_close(ferry_loop *loop, bool forked) {
             ring_unregister(uring);
         }
         io_uring_queue_exit(&uring->ring);
+        atomic_store_explicit(&last_closed, ferry__os_clock(), memory_order_relaxed);
     }
     (void)ferry__calls.close(uring->wake_fd);
     uring_free(loop, uring);
