@@ -44,14 +44,9 @@ static int system_type(enum ferry_socket_type type) {
     return -1;
 }
 
-static int socket_make(ferry_loop *loop, ferry_fd *fd, int family, int type) {
-    static const enum ferry__fd_kind kinds[] = {[SOCK_STREAM] = KIND_STREAM,
-                                                [SOCK_DGRAM] = KIND_MESSAGE,
-                                                [SOCK_SEQPACKET] = KIND_SEQPACKET};
-    *fd = ferry__calls.socket(family, type | SOCK_CLOEXEC, 0);
-    if (*fd < 0) return ferry__errno();
-    ferry__slot_claim(loop, *fd, kinds[type]);
-    return 0;
+static enum ferry__fd_kind kind_of(int type) {
+    if (type == SOCK_STREAM) return KIND_STREAM;
+    return type == SOCK_SEQPACKET ? KIND_SEQPACKET : KIND_MESSAGE;
 }
 
 int ferry_socket(ferry_loop *loop, ferry_fd *fd, enum ferry_family family,
@@ -59,7 +54,10 @@ int ferry_socket(ferry_loop *loop, ferry_fd *fd, enum ferry_family family,
     ferry__loop_check(loop, NULL);
     int domain = system_family(family), kind = system_type(type);
     if (fd == NULL || domain < 0 || kind < 0) return FERRY_EINVAL;
-    return socket_make(loop, fd, domain, kind);
+    *fd = ferry__calls.socket(domain, kind | SOCK_CLOEXEC, 0);
+    if (*fd < 0) return ferry__errno();
+    ferry__slot_claim(loop, *fd, kind_of(kind));
+    return 0;
 }
 
 int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_socket_type type) {
@@ -117,14 +115,17 @@ static int listen_prepare(int fd, const ferry_addr *addr, int backlog) {
 int ferry_listen(ferry_loop *loop, ferry_fd *fd, const ferry_addr *addr, int backlog) {
     ferry__loop_check(loop, NULL);
     if (fd == NULL || !addr_valid(addr) || backlog < 0) return FERRY_EINVAL;
-    int error = socket_make(loop, fd, family_of(addr), SOCK_STREAM);
-    if (error != 0) return error;
-    error = listen_prepare(*fd, addr, backlog);
+    *fd = FERRY_FD_NONE;
+    int made = ferry__calls.socket(family_of(addr), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (made < 0) return ferry__errno();
+    int error = listen_prepare(made, addr, backlog);
     if (error != 0) {
-        (void)ferry__calls.close(*fd);
-        *fd = FERRY_FD_NONE;
+        (void)ferry__calls.close(made);
+        return error;
     }
-    return error;
+    ferry__slot_claim(loop, made, KIND_STREAM);
+    *fd = made;
+    return 0;
 }
 
 typedef int get_name(int, struct sockaddr *, socklen_t *);
