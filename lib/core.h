@@ -163,6 +163,7 @@ enum {
     SLOT_BROKEN = 1 << 3,  /* a send was cut short: later ones end with FERRY_EPIPE */
     SLOT_SENT = 1 << 4,    /* bytes were sent: a close must not lose them */
     SLOT_DRAINED = 1 << 5, /* the last receive took all there was: the next waits for more first */
+    SLOT_ALONE = 1 << 7,   /* the next send shares no call: one that did met bad memory */
     SLOT_LINGERING = 1 << 6 /* the close reads and discards until the peer has what was sent */
 };
 
@@ -425,8 +426,9 @@ void ferry__work_submit(ferry_loop *loop, ferry_op *op);
 void ferry__work_back(ferry_loop *loop);
 /* Takes op back if no worker has it yet. */
 bool ferry__work_cancel(ferry_loop *loop, ferry_op *op);
-/* Takes one back that no worker has yet, and ends it; false if there is none. */
-bool ferry__work_cancel_any(ferry_loop *loop);
+/* Takes one back that no worker has yet, and ends it; false if there is none. fd: only of this
+ * descriptor, unless it is FERRY_FD_NONE. */
+bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd);
 void ferry__work_close(ferry_loop *loop);
 
 /* ---- pick.c, stats.c, verify.c, trace.c -------------------------------------------------- */

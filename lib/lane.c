@@ -37,6 +37,10 @@ static unsigned gatherable(const ferry_loop *loop, const struct ferry__list *lan
 static bool start_gathered(ferry_loop *loop, struct ferry__slot *slot) {
     struct ferry__list *lane = &slot->lane[WRITE_LANE];
     if (slot->kind != KIND_STREAM || lane->head == lane->tail) return false;
+    if (slot->flags & SLOT_ALONE) {
+        slot->flags &= (uint8_t)~SLOT_ALONE;
+        return false;
+    }
     unsigned count = gatherable(loop, lane);
     if (count < 2 || !loop->backend->submit_gathered(loop, lane->head, count)) return false;
     slot->gathered = (uint16_t)count;
@@ -137,14 +141,12 @@ static ferry_op *first_waiting(const struct ferry__list *lane) {
     return op;
 }
 
-/* Ends what waits behind a send, or with both a connect, that ended badly. */
-static void lane_break(ferry_loop *loop, struct ferry__slot *slot, bool both) {
-    for (int which = WRITE_LANE; which >= (both ? READ_LANE : WRITE_LANE); which--) {
-        ferry_op *op;
-        while ((op = first_waiting(&slot->lane[which])) != NULL) {
-            ferry__lane_leave(loop, op);
-            ferry__op_end(loop, op, FERRY_ECANCELED, 0);
-        }
+/* Ends op and all behind it in its lane; none of them is with the backend. */
+static void end_from(ferry_loop *loop, struct ferry__list *lane, ferry_op *op) {
+    for (ferry_op *next; op != NULL; op = next) {
+        next = ferry__list_next(lane, op);
+        ferry__lane_leave(loop, op);
+        ferry__op_end(loop, op, FERRY_ECANCELED, 0);
     }
 }
 
@@ -158,11 +160,17 @@ static bool is_cut(const struct ferry__slot *slot, const ferry_op *op) {
 /* Ends op without what waits behind it going on: true if that was broken. */
 static bool end_and_break(ferry_loop *loop, ferry_op *op, int error) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    struct ferry__list *reads = &slot->lane[READ_LANE], *writes = &slot->lane[WRITE_LANE];
     bool connects = op->code == FERRY_OP_CONNECT, cut = is_cut(slot, op);
+    ferry_op *behind = connects || cut ? ferry__list_next(writes, op) : NULL;
     ferry__lane_leave(loop, op);
     ferry__op_end(loop, op, error, 0);
     if (cut) slot->flags |= SLOT_BROKEN;
-    if (cut || connects) lane_break(loop, slot, connects);
+    end_from(loop, writes, behind);
+    /* Receives that wait behind one that is with the system were there before the connect. */
+    if (connects && reads->head != NULL && reads->head->state == OP_LANE) {
+        end_from(loop, reads, reads->head);
+    }
     return cut || connects;
 }
 
@@ -283,6 +291,8 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
     list_stop(loop, &loop->backlog, fd);
     list_stop(loop, &loop->paused, fd);
     list_stop(loop, &loop->work_waiting, fd);
+    while (slot->busy > 0 && ferry__work_cancel_any(loop, fd)) {
+    }
 }
 
 void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd) {

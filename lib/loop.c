@@ -287,6 +287,8 @@ static void deliver_turn(ferry_loop *loop) {
 /* When the wait must end: 0 at once, UINT64_MAX never. */
 static uint64_t wait_deadline(ferry_loop *loop, bool may_wait, uint64_t limit) {
     if (!may_wait || has_results(loop)) return 0;
+    /* The backend had no room for all of it: what it has must move on first. */
+    if (loop->dirty_first != NULL || loop->backlog.head != NULL || loop->cancels_owed > 0) return 0;
     uint64_t nearest = ferry__wheel_nearest(&loop->wheel);
     if (loop->paused.head != NULL && loop->pause_until < nearest) nearest = loop->pause_until;
     return nearest < limit ? nearest : limit;
@@ -437,7 +439,7 @@ static void stop_all(ferry_loop *loop) {
     stop_list(loop, &loop->paused);
     stop_list(loop, &loop->work_waiting);
     stop_list(loop, &loop->running_free);
-    while (ferry__work_cancel_any(loop)) {
+    while (ferry__work_cancel_any(loop, FERRY_FD_NONE)) {
     }
     ferry__op_stamp(loop); /* timers that have not begun are in the wheel then, too */
     ferry__wheel_each(&loop->wheel, loop, stop_timer);

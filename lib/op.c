@@ -404,16 +404,21 @@ static void land_gathered(ferry_loop *loop, const struct ferry__record *record) 
     }
     bool stops = false;
     unsigned left = gathered_dissolve(slot, &stops);
-    ferry_op *op = slot->lane[WRITE_LANE].head;
-    if (left > 0 && error != 0 && !(stops && error == FERRY_ECANCELED)) {
-        ferry__lane_end(loop, op, error); /* the first met it; the others find out for themselves */
-        return;
+    if (stops && error == FERRY_ECANCELED) error = 0;
+    if (error == FERRY_EFAULT) { /* whose memory was it? They are asked one by one. */
+        slot->flags |= SLOT_ALONE;
+        error = 0;
     }
+    ferry_op *op = slot->lane[WRITE_LANE].head;
     if (left > 0 && record->flags & RECORD_NOT_READY) op->bits |= BIT_POLLING;
-    /* Those asked to end do so; if one of them had begun, that ends all behind it. */
+    /* The first meets the error, the others find out for themselves. Those asked to end do so. If
+     * one of these had begun, all behind it have ended with it. */
     for (ferry_op *next; left > 0 && op != NULL && op->state == OP_LANE; op = next, left--) {
         next = ferry__list_next(&slot->lane[WRITE_LANE], op);
-        if (stop_wanted(op)) ferry__lane_end(loop, op, stop_error(op));
+        if (error != 0 || stop_wanted(op)) {
+            ferry__lane_end(loop, op, error != 0 ? error : stop_error(op));
+        }
+        error = 0;
     }
     ferry__lane_next(loop, fd);
 }

@@ -4,7 +4,8 @@
  * those who read a failure:
  *
  *   1  An operation in a list has the state that this list stands for.
- *   2  In a lane only the first is with the backend, or the first `gathered`; the others wait.
+ *   2  In a lane only the first is with the backend, or the first `gathered`; the others wait, but
+ *      not for a descriptor that closes.
  *   3  slot->connects counts the connects in the write lane.
  *   4  slot->busy is at least the operations in its lists; zero if it was reset.
  *   5  The dirty list holds exactly the slots flagged so.
@@ -48,6 +49,7 @@ static uint32_t verify_lane(struct tally *tally, const struct ferry__slot *slot,
         FERRY__ASSERT(op->state == OP_LANE || op->state == OP_IN_LANE);             /* 1 */
         FERRY__ASSERT(op->state == OP_LANE || length < started_max);                /* 2 */
         FERRY__ASSERT(((op->bits & BIT_WRITE_LANE) != 0) == (which == WRITE_LANE)); /* 1 */
+        FERRY__ASSERT(op->state != OP_LANE || !(slot->flags & SLOT_CLOSING));       /* 2 */
         connects += op->code == FERRY_OP_CONNECT;
         count(tally, op);
         length++;

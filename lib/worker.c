@@ -203,18 +203,19 @@ bool ferry__work_cancel(ferry_loop *loop, ferry_op *op) {
     return true;
 }
 
-bool ferry__work_cancel_any(ferry_loop *loop) {
+bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd) {
     struct ferry__pool *pool = loop->pool;
     if (pool == NULL || loop->work_out == 0) return false;
     ferry__os_lock(&pool->lock);
     ferry_op *op = pool->queue.head;
-    while (op != NULL && op->more != (uint64_t)(uintptr_t)loop) {
+    while (op != NULL &&
+           (op->more != (uint64_t)(uintptr_t)loop || (fd != FERRY_FD_NONE && op->fd != fd))) {
         op = ferry__list_next(&pool->queue, op);
     }
     if (op != NULL) queue_remove(pool, op);
     ferry__os_unlock(&pool->lock);
     if (op == NULL) return false;
-    loop->work_out--;
+    ferry__work_back(loop);
     ferry__op_end(loop, op, FERRY_ECANCELED, 0);
     return true;
 }

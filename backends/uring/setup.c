@@ -18,7 +18,6 @@
 #define ENTRIES_MIN 32u
 #define PROBED_OPS 256u
 #define GIVEN_BACK_NS 100000000u
-#define WORKERS_BOUNDED 64u
 
 static const struct {
     const char *name;
@@ -292,10 +291,19 @@ int ferry__uring_open(ferry_loop *loop, const struct ferry__options *options,
 /* Without R_DISABLED a ring of a single issuer is its maker's: another thread needs its own. */
 static int ring_remake(ferry_loop *loop, struct uring *uring) {
     struct ferry__refused why;
-    unsigned entries = uring->sq_entries, completions = uring->ring.cq.ring_entries;
-    io_uring_queue_exit(&uring->ring);
-    int error = ring_make(loop, uring, entries, completions, &why);
-    if (error == 0 && uring->sq_entries != entries) error = FERRY_ENOMEM; /* scratch is per entry */
+    struct uring before = *uring;
+    struct ferry__records records = loop->records;
+    int error = ring_make(loop, uring, before.sq_entries, before.ring.cq.ring_entries, &why);
+    if (error == 0 && uring->sq_entries != before.sq_entries) { /* scratch is per entry */
+        io_uring_queue_exit(&uring->ring);
+        error = FERRY_ENOMEM;
+    }
+    if (error == 0) {
+        io_uring_queue_exit(&before.ring);
+    } else {
+        *uring = before;
+        loop->records = records;
+    }
     return error;
 }
 
@@ -325,7 +333,7 @@ int ferry__uring_adopt(ferry_loop *loop) {
     if (uring_has(uring, URING_NO_IOWAIT)) uring->enter_flags |= IORING_ENTER_NO_IOWAIT;
     /* Opening a FIFO holds one of the kernel's bounded workers for as long as nobody opens the
      * other end. Its default of four per processor would soon leave none for other files. */
-    unsigned workers[2] = {WORKERS_BOUNDED, 0};
+    unsigned workers[2] = {URING_WORKERS, 0};
     (void)uring->calls->register_(uring, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     uring->adopted = true;
     find(uring, URING_POLL_FIRST,

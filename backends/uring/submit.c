@@ -49,7 +49,7 @@ static struct rest rest_vecs(const ferry_op *op) {
     const struct iovec *vecs = op->buf;
     uint64_t left = op->len;
     uint64_t skip = op->transferred;
-    while (left > 0 && skip >= vecs->iov_len && op->transferred > 0) {
+    while (left > 0 && skip >= vecs->iov_len && op->more > 0) { /* what is done, and empty pieces */
         skip -= vecs->iov_len;
         vecs++;
         left--;
@@ -107,9 +107,17 @@ static void prep_send(struct io_uring_sqe *sqe, const ferry_op *op) {
                                  .msg_flags = MSG_NOSIGNAL};
 }
 
+/* A message cannot be taken in pieces: the kernel says if there are too many. */
+static bool is_message(const ferry_loop *loop, const ferry_op *op) {
+    uint8_t kind = ferry__slot(loop, op->fd)->kind;
+    return kind == KIND_MESSAGE || kind == KIND_SEQPACKET;
+}
+
 static void prep_recvv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     struct rest rest = rest_vecs(op);
-    if (rest.piece != NULL) {
+    if (is_message(loop, op)) {
+        io_uring_prep_recvmsg(sqe, op->fd, msg_of(uring_of(loop), sqe, op->buf, op->len), 0);
+    } else if (rest.piece != NULL) {
         io_uring_prep_recv(sqe, op->fd, rest.piece, rest.piece_len, 0);
     } else {
         io_uring_prep_recvmsg(sqe, op->fd, msg_of(uring_of(loop), sqe, rest.vecs, rest.count), 0);
@@ -117,16 +125,16 @@ static void prep_recvv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op)
     sqe->ioprio |= poll_first(loop, op);
 }
 
-static void prep_sendv(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op,
-                       bool stream) {
+static void prep_sendv(ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op) {
+    struct uring *uring = uring_of(loop);
     struct rest rest = rest_vecs(op);
-    if (rest.piece != NULL) {
+    if (is_message(loop, op)) {
+        io_uring_prep_sendmsg(sqe, op->fd, msg_of(uring, sqe, op->buf, op->len), MSG_NOSIGNAL);
+    } else if (rest.piece != NULL) {
         io_uring_prep_send(sqe, op->fd, rest.piece, rest.piece_len, MSG_NOSIGNAL);
-        return;
+    } else {
+        io_uring_prep_sendmsg(sqe, op->fd, msg_of(uring, sqe, rest.vecs, rest.count), MSG_NOSIGNAL);
     }
-    /* A message cannot be cut into pieces: the kernel says that so many are too many. */
-    size_t count = stream ? rest.count : op->len;
-    io_uring_prep_sendmsg(sqe, op->fd, msg_of(uring, sqe, rest.vecs, count), MSG_NOSIGNAL);
 }
 
 static void prep_vectored_file(struct io_uring_sqe *sqe, const ferry_op *op) {
@@ -214,7 +222,7 @@ static void prep(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     case FERRY_OP_RECV: prep_recv(loop, sqe, op); break;
     case FERRY_OP_RECVV: prep_recvv(loop, sqe, op); break;
     case FERRY_OP_SEND: prep_send(sqe, op); break;
-    case FERRY_OP_SENDV: prep_sendv(uring, sqe, op, loop->slots[op->fd].kind == KIND_STREAM); break;
+    case FERRY_OP_SENDV: prep_sendv(loop, sqe, op); break;
     case FERRY_OP_READ:
         io_uring_prep_read(sqe, op->fd, rest_begin(op), rest_len(op), position(op));
         break;

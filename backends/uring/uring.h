@@ -35,6 +35,7 @@ enum uring_feature {
 };
 
 #define URING_GATHER_MAX 16u
+#define URING_WORKERS 64u /* that the kernel may make for files, as long as they get on */
 #define URING_KICK_NS 25000000u
 #define URING_KICK_MAX_NS 400000000u
 

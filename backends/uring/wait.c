@@ -168,13 +168,15 @@ static struct io_uring_getevents_arg *wait_arg(struct uring *uring, uint64_t dea
 }
 
 /* The kernel makes a worker for what it punts, and gives up on that when a signal comes in between;
- * if all others wait, for FIFOs say, nobody is left to see that there is work. More work makes it
- * look again. So while anything is with the workers and nothing has come of it for a while, they
- * get some. */
+ * if all others wait, for FIFOs say, nobody is left to see that there is work. So while anything is
+ * with the workers and nothing has come of it for a while, they get something to look at again, and
+ * there may be more of them. */
 static void kick(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     struct io_uring_sqe *sqe = uring_sqe(loop);
+    unsigned workers[2] = {uring->punted + URING_WORKERS, 0};
     if (uring->kick_after < URING_KICK_MAX_NS) uring->kick_after *= 2;
+    (void)uring->calls->register_(uring, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     if (sqe == NULL) return;
     io_uring_prep_nop(sqe);
     sqe->flags |= IOSQE_ASYNC;
@@ -210,7 +212,10 @@ int ferry__uring_wait(ferry_loop *loop, uint64_t deadline) {
     struct uring *uring = uring_of(loop);
     int error = 0;
     give_back(loop);
-    if (FERRY__UNLIKELY(!uring->wake_armed)) wake_arm(loop);
+    if (FERRY__UNLIKELY(!uring->wake_armed)) {
+        wake_arm(loop);
+        if (!uring->wake_armed) deadline = 0; /* nobody could wake it */
+    }
     bool worth = worth_entering(loop, uring);
     if (deadline != 0) {
         error = wait_until(loop, deadline, worth);
