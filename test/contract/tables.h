@@ -50,6 +50,7 @@
     X(trouble_deadline_tests)                                                                      \
     X(trouble_whole_send_tests)                                                                    \
     X(trouble_close_tests)                                                                         \
+    X(trouble_shared_tests)                                                                        \
     X(trouble_signals_tests)                                                                       \
     X(ops_basic_tests)                                                                             \
     X(ops_errors_tests)                                                                            \

@@ -13,8 +13,11 @@
 #include "uring/uring.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* ---- A seam that fails ------------------------------------------------------------------- */
@@ -231,6 +234,76 @@ static void refused_cancels_are_made_up_for(void **state) {
     assert_int_equal(ferry_loop_close(loop), 0);
 }
 
+/* What found no room must not lie there while the loop sleeps. */
+static void what_found_no_room_keeps_the_loop_awake(void **state) {
+    (void)state;
+    enum { SOCKETS = 20 };
+    static ferry_op ops[SOCKETS];
+    static char bytes[SOCKETS];
+    int fds[SOCKETS][2];
+    ferry_loop *loop = open_small(8, 16);
+    assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 0);
+    memset(ops, 0, sizeof ops);
+    memset(&many, 0, sizeof many);
+    many.result_wanted = 1;
+    for (int i = 0; i < SOCKETS; i++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds[i]), 0);
+        assert_int_equal(write(fds[i][1], "x", 1), 1);
+    }
+    seam.refuse_every = UINT32_MAX; /* each enter, until the loop runs */
+    for (int i = 0; i < SOCKETS; i++) {
+        ferry_recv(loop, &ops[i], fds[i][0], &bytes[i], 1, 0, transfer_done);
+    }
+    seam.refuse_every = 3;
+    assert_int_equal(ferry_run(loop, FERRY_RUN_DONE), 0);
+    assert_int_equal(many.done, SOCKETS);
+    assert_int_equal(many.wrong, 0);
+    seam.refuse_every = 0;
+    assert_int_equal(ferry_loop_close(loop), 0);
+    for (int i = 0; i < SOCKETS; i++) {
+        assert_int_equal(close(fds[i][0]), 0);
+        assert_int_equal(close(fds[i][1]), 0);
+    }
+}
+
+/* ---- A ring for another thread ----------------------------------------------------------- */
+
+static int run_results[2];
+
+static void *run_on_another_thread(void *arg) {
+    ferry_loop *loop = arg;
+    struct rlimit limit, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    run_results[0] = ferry_run(loop, FERRY_RUN_NOWAIT);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    run_results[1] = ferry_run(loop, FERRY_RUN_NOWAIT);
+    ferry_op op = {.state = 0};
+    ferry_timer(loop, &op, 1000, 0, 0, NULL);
+    assert_int_equal(ferry_run(loop, FERRY_RUN_DONE), 0);
+    return NULL;
+}
+
+/* Without R_DISABLED the thread that runs a loop makes the ring again. If that fails, all is as
+ * before: it can be tried again, and closing closes nothing that is somebody else's. */
+static void a_ring_that_cannot_be_remade_stays(void **state) {
+    (void)state;
+    ferry_config config = {.size = sizeof config, .backend = FERRY_URING, .disable = "r_disabled"};
+    ferry_loop *loop = NULL;
+    pthread_t thread;
+    assert_int_equal(ferry_loop_open(&loop, &config), 0);
+    assert_int_equal(pthread_create(&thread, NULL, run_on_another_thread, loop), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(run_results[0], FERRY_EMFILE);
+    assert_int_equal(run_results[1], 0);
+    int mine[8];
+    for (int i = 0; i < 8; i++) mine[i] = dup(0);
+    assert_int_equal(ferry_loop_close(loop), 0);
+    for (int i = 0; i < 8; i++) assert_int_equal(close(mine[i]), 0); /* still there */
+}
+
 /* ---- Masked features --------------------------------------------------------------------- */
 
 static ferry_loop *open_masked(const char *disable) {
@@ -303,6 +376,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(refusals_have_reasons, seam_begin, seam_end),
         cmocka_unit_test_setup_teardown(refused_enters_are_nobodys_business, seam_begin, seam_end),
         cmocka_unit_test_setup_teardown(refused_cancels_are_made_up_for, seam_begin, seam_end),
+        cmocka_unit_test_setup_teardown(what_found_no_room_keeps_the_loop_awake, seam_begin,
+                                        seam_end),
+        cmocka_unit_test(a_ring_that_cannot_be_remade_stays),
         cmocka_unit_test(masked_setup_flags_are_refused),
         cmocka_unit_test(masked_calls_are_refused),
         cmocka_unit_test(masked_entries_are_refused),
