@@ -554,6 +554,7 @@ FERRY_API void ferry_shutdown(ferry_loop *loop, ferry_op *op, ferry_fd fd,
  * nobody wants to know. What completed sends have moved reaches a TCP peer even if input lies
  * unread: then the close goes on reading and discarding for up to 2 s, or op->deadline_ns, before
  * it resets the connection (an error then: FERRY_ETIMEDOUT; the descriptor is closed nevertheless).
+ * A socket on which the program has set SO_LINGER makes the loop wait as close(2) does.
  * Errors: FERRY_EBADF (not open, or closing already), FERRY_EIO, ...; see close(2): closed all the
  * same. */
 FERRY_API void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags,
