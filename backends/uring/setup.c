@@ -18,6 +18,9 @@
 #define ENTRIES_MIN 32u
 #define PROBED_OPS 256u
 #define GIVEN_BACK_NS 100000000u
+#define NAP_NS 1000000u
+#define NAPS_MAX 100u
+#define ROOM_BYTES 65536u
 
 static const struct {
     const char *name;
@@ -72,14 +75,21 @@ static unsigned wanted_flags(const struct uring *uring) {
  * memory. */
 static _Atomic uint64_t last_closed; /* on the monotonic clock; relaxed: nothing hangs on it */
 
-static bool memory_may_come_back(void) {
+static bool closed_lately(void) {
     uint64_t closed = atomic_load_explicit(&last_closed, memory_order_relaxed);
     return closed != 0 && ferry__os_clock() < closed + GIVEN_BACK_NS;
 }
 
+/* Is there room for a ring at all? Then others of the same user have it, perhaps not for long. */
+static bool limit_has_room(void) {
+    struct rlimit limit;
+    return ferry__calls.getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur >= ROOM_BYTES;
+}
+
 /* The ring's descriptor, or -errno. */
-static int ladder(struct uring *uring, unsigned entries, unsigned completions,
+static int ladder(struct uring *uring, unsigned entries_wanted, unsigned completions_wanted,
                   struct io_uring_params *params) {
+    unsigned entries = entries_wanted, completions = completions_wanted, naps = 0;
     unsigned flags = wanted_flags(uring);
     for (;;) {
         memset(params, 0, sizeof *params);
@@ -90,10 +100,15 @@ static int ladder(struct uring *uring, unsigned entries, unsigned completions,
             uring->setup_flags = flags;
             return fd;
         }
+        bool smallest = completions <= ENTRIES_MIN && entries <= ENTRIES_MIN;
         if (fd == -EINVAL && without_newest(flags) != flags) {
             flags = without_newest(flags);
-        } else if (fd == -ENOMEM && memory_may_come_back()) {
-            ferry__os_sleep(1000000);
+        } else if (fd == -ENOMEM && naps < NAPS_MAX &&
+                   (closed_lately() || (smallest && limit_has_room()))) {
+            ferry__os_sleep(NAP_NS);
+            naps++;
+            entries = entries_wanted;
+            completions = completions_wanted;
         } else if (fd == -ENOMEM && completions > ENTRIES_MIN) {
             completions /= 2;
         } else if (fd == -ENOMEM && entries > ENTRIES_MIN) {
