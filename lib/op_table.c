@@ -57,6 +57,10 @@ const struct ferry__op_row ferry__op_table[FERRY_OP_COUNT] = {
 _Static_assert(0 ROWS(COUNT_ROW) == FERRY_OP_COUNT, "each kind of operation has its row");
 #undef COUNT_ROW
 
+/* On 64-bit POSIX systems; what I/O touches without a deadline lies in the first line. */
+_Static_assert(sizeof(ferry_op) <= 128, "an operation is two cache lines");
+_Static_assert(sizeof(void *) != 8 || offsetof(ferry_op, user) == 64, "I/O stays in the first");
+
 const char *ferry_op_name(unsigned code) {
     return code < FERRY_OP_COUNT && code != FERRY_OP_NONE ? ferry__op_table[code].name : "?";
 }

@@ -22,8 +22,6 @@
 _Static_assert(sizeof(ferry_vec) == sizeof(struct iovec), "a vector is the system's");
 _Static_assert(offsetof(ferry_vec, data) == offsetof(struct iovec, iov_base), "a vector's start");
 _Static_assert(offsetof(ferry_vec, len) == offsetof(struct iovec, iov_len), "a vector's length");
-_Static_assert(sizeof(ferry_op) <= 128, "an operation is two cache lines");
-_Static_assert(offsetof(ferry_op, user) == 64, "I/O stays in the first of them");
 _Static_assert(sizeof(struct statx) <= sizeof(((ferry_file *)0)->room), "room for a statx");
 
 /* ---- What is left of a transfer ---------------------------------------------------------- */
