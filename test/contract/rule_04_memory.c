@@ -7,6 +7,8 @@
  */
 #include "tables.h"
 
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -231,7 +233,60 @@ static void contract_04_buffers_come_and_go(void **state) {
     close(fds[1]);
 }
 
+#ifdef TEST_ASAN
+/* ---- The kernel's writes ----------------------------------------------------------------- */
+
+/* Sanitizers do not see what the kernel writes into memory that was freed: the library looks. */
+static int helper_free_in_flight(void) {
+    static struct probe recv[3];
+    const char *what = getenv("FERRY_TEST_FREED");
+    int fds[2];
+    char *buf = malloc(64);
+    ferry_vec vec = {buf, 64};
+    if (!what || !buf) return 1;
+    unix_pair(fds, SOCK_STREAM);
+    ferry_loop *loop = test_loop();
+    if (strcmp(what, "recv") == 0) ferry_recv(loop, &recv[0].op, fds[0], buf, 64, 0, probe_done);
+    if (strcmp(what, "read") == 0) {
+        ferry_read(loop, &recv[1].op, fds[0], buf, 64, FERRY_CURRENT, 0, probe_done);
+    }
+    if (strcmp(what, "recvv") == 0) ferry_recvv(loop, &recv[2].op, fds[0], &vec, 1, 0, probe_done);
+    if (ferry_run(loop, FERRY_RUN_NOWAIT) < 0) return 1;
+    free(buf);
+    plain_send(fds[1], "into what is no longer there", 28);
+    (void)ferry_run(loop, FERRY_RUN_DONE);
+    return 0;
+}
+
+static void contract_04_freed_while_in_flight_stops_the_program(void **state) {
+    (void)state;
+    static const char *const kinds[] = {"recv", "read", "recvv"};
+    static struct helper_result result;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        char freed[32];
+        snprintf(freed, sizeof freed, "FERRY_TEST_FREED=%s", kinds[i]);
+        const char *const env[] = {freed, NULL};
+        helper_run("free_in_flight", env, &result);
+        if (result.exited || result.signal != SIGABRT || !strstr(result.output, kinds[i]) ||
+            !strstr(result.output, "no longer the caller's memory")) {
+            fail_msg("%s: exited %d, status %d, signal %d:\n%s", kinds[i], result.exited,
+                     result.status, result.signal, result.output);
+        }
+    }
+}
+#endif
+
+const struct contract_helper rule_04_helpers[] = {
+#ifdef TEST_ASAN
+    {"free_in_flight", helper_free_in_flight},
+#endif
+    {NULL, NULL}};
+
 const struct contract_test rule_04_tests[] = {
+#ifdef TEST_ASAN
+    {"contract_04_freed_while_in_flight_stops_the_program",
+     contract_04_freed_while_in_flight_stops_the_program, 0},
+#endif
     {"contract_04_nothing_is_touched_after_completion",
      contract_04_nothing_is_touched_after_completion, 0},
     {"contract_04_nothing_is_touched_after_ending_early",

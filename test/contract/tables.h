@@ -65,6 +65,7 @@
     X(choice_helpers)                                                                              \
     X(rule_01_helpers)                                                                             \
     X(rule_03_helpers)                                                                             \
+    X(rule_04_helpers)                                                                             \
     X(rule_11_helpers)                                                                             \
     X(rule_13_helpers)
 

@@ -26,12 +26,14 @@
 #define TEST_TSAN
 #define TEST_STRETCH 5
 #elif defined(__SANITIZE_ADDRESS__)
+#define TEST_ASAN
 #define TEST_STRETCH 5
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define TEST_TSAN
 #define TEST_STRETCH 5
 #elif __has_feature(address_sanitizer)
+#define TEST_ASAN
 #define TEST_STRETCH 5
 #endif
 #endif
