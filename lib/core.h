@@ -333,6 +333,26 @@ static inline void ferry__loop_check(const ferry_loop *loop, const ferry_op *op)
     }
 }
 
+/* ---- submit.c ---------------------------------------------------------------------------- */
+
+/* What each call of ferry.h begins with. The state is looked at first: an operation in flight must
+ * not be overwritten. */
+static inline void ferry__fill(ferry_op *op, enum ferry_op_code code, ferry_fd fd, const void *buf,
+                               uint64_t len, unsigned flags, ferry_cb *cb) {
+    if (FERRY__UNLIKELY(op->state != OP_IDLE)) {
+        ferry__op_fatal(op, "was submitted while it is in flight");
+    }
+    op->done = cb;
+    op->fd = fd;
+    op->buf = buf;
+    op->len = len;
+    op->asked = flags;
+    op->code = (uint8_t)code;
+}
+
+/* Counts the operation in and sends it on its way. Its fields say what was asked. */
+void ferry__submit(ferry_loop *loop, ferry_op *op);
+
 /* ---- lane.c ------------------------------------------------------------------------------ */
 
 void ferry__lane_submit(ferry_loop *loop, ferry_op *op);

@@ -97,7 +97,7 @@ static void route(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *ro
 }
 
 /* Counts the operation in and sends it on its way. Its fields say what was asked. */
-static void submit(ferry_loop *loop, ferry_op *op) {
+void ferry__submit(ferry_loop *loop, ferry_op *op) {
     const struct ferry__op_row *row = ferry__op_row(op);
     ferry__loop_check(loop, op);
     op->bits = 0;
@@ -151,21 +151,7 @@ static inline bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned whic
 
 static inline void submit_transfer(ferry_loop *loop, ferry_op *op, unsigned lane) {
     if (FERRY__DEBUG) ferry__loop_check(loop, op);
-    if (!submit_ordinary(loop, op, lane)) submit(loop, op);
-}
-
-/* The state is looked at first: an operation in flight must not be overwritten. */
-static inline void fill(ferry_op *op, enum ferry_op_code code, ferry_fd fd, const void *buf,
-                        uint64_t len, unsigned flags, ferry_cb *cb) {
-    if (FERRY__UNLIKELY(op->state != OP_IDLE)) {
-        ferry__op_fatal(op, "was submitted while it is in flight");
-    }
-    op->done = cb;
-    op->fd = fd;
-    op->buf = buf;
-    op->len = len;
-    op->asked = flags;
-    op->code = (uint8_t)code;
+    if (!submit_ordinary(loop, op, lane)) ferry__submit(loop, op);
 }
 
 void ferry_again(ferry_loop *loop, ferry_op *op) {
@@ -173,123 +159,40 @@ void ferry_again(ferry_loop *loop, ferry_op *op) {
     if (op->code == FERRY_OP_NONE || op->code >= FERRY_OP_COUNT || op->code == FERRY_OP_POST) {
         ferry__op_fatal(op, "cannot be submitted again: it was never submitted, or is a post");
     }
-    submit(loop, op);
+    ferry__submit(loop, op);
 }
 
-/* ---- One call per kind ------------------------------------------------------------------- */
+/* ---- What needs no descriptor, and what everybody does -------------------------------------- */
 
 void ferry_nop(ferry_loop *loop, ferry_op *op, unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_NOP, FERRY_FD_NONE, NULL, 0, flags, cb);
-    submit(loop, op);
+    ferry__fill(op, FERRY_OP_NOP, FERRY_FD_NONE, NULL, 0, flags, cb);
+    ferry__submit(loop, op);
 }
 
 void ferry_timer(ferry_loop *loop, ferry_op *op, uint64_t first_ns, uint64_t every_ns,
                  unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_TIMER, FERRY_FD_NONE, NULL, every_ns, flags, cb);
+    ferry__fill(op, FERRY_OP_TIMER, FERRY_FD_NONE, NULL, every_ns, flags, cb);
     op->offset = first_ns;
-    submit(loop, op);
+    ferry__submit(loop, op);
 }
 
 void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, void *arg, unsigned flags,
                 ferry_cb *cb) {
-    fill(op, FERRY_OP_WORK, FERRY_FD_NONE, arg, 0, flags, cb);
+    ferry__fill(op, FERRY_OP_WORK, FERRY_FD_NONE, arg, 0, flags, cb);
     op->offset = (uint64_t)(uintptr_t)fn;
-    submit(loop, op);
-}
-
-void ferry_accept(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_addr *peer, unsigned flags,
-                  ferry_cb *cb) {
-    fill(op, FERRY_OP_ACCEPT, fd, peer, 0, flags, cb);
-    submit(loop, op);
-}
-
-void ferry_connect(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_addr *addr,
-                   unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_CONNECT, fd, addr, 0, flags, cb);
-    submit(loop, op);
+    ferry__submit(loop, op);
 }
 
 void ferry_recv(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len, unsigned flags,
                 ferry_cb *cb) {
-    fill(op, FERRY_OP_RECV, fd, buf, len, flags, cb);
+    ferry__fill(op, FERRY_OP_RECV, fd, buf, len, flags, cb);
     submit_transfer(loop, op, READ_LANE);
-}
-
-void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
-                 unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_RECVV, fd, vecs, count, flags, cb);
-    submit(loop, op);
 }
 
 void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
                 unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
+    ferry__fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
     submit_transfer(loop, op, WRITE_LANE);
-}
-
-void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
-                 unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_SENDV, fd, vecs, count, flags, cb);
-    submit(loop, op);
-}
-
-void ferry_shutdown(ferry_loop *loop, ferry_op *op, ferry_fd fd, enum ferry_shutdown_how how,
-                    unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_SHUTDOWN, fd, NULL, (uint64_t)how, flags, cb);
-    submit(loop, op);
-}
-
-void ferry_open(ferry_loop *loop, ferry_op *op, const char *path, unsigned how,
-                unsigned permissions, unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_OPEN, FERRY_FD_NONE, path, permissions, flags, cb);
-    op->offset = how;
-    submit(loop, op);
-}
-
-void ferry_read(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len, uint64_t offset,
-                unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_READ, fd, buf, len, flags, cb);
-    op->offset = offset;
-    submit(loop, op);
-}
-
-void ferry_readv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
-                 uint64_t offset, unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_READV, fd, vecs, count, flags, cb);
-    op->offset = offset;
-    submit(loop, op);
-}
-
-void ferry_write(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
-                 uint64_t offset, unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_WRITE, fd, buf, len, flags, cb);
-    op->offset = offset;
-    submit(loop, op);
-}
-
-void ferry_writev(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
-                  uint64_t offset, unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_WRITEV, fd, vecs, count, flags, cb);
-    op->offset = offset;
-    submit(loop, op);
-}
-
-void ferry_sync(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags, ferry_cb *cb) {
-    fill(op, FERRY_OP_SYNC, fd, NULL, 0, flags, cb);
-    submit(loop, op);
-}
-
-void ferry_truncate(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint64_t length, unsigned flags,
-                    ferry_cb *cb) {
-    fill(op, FERRY_OP_TRUNCATE, fd, NULL, length, flags, cb);
-    submit(loop, op);
-}
-
-void ferry_stat(ferry_loop *loop, ferry_op *op, const char *path, ferry_file *file, unsigned flags,
-                ferry_cb *cb) {
-    fill(op, FERRY_OP_STAT, FERRY_FD_NONE, path, 0, flags, cb);
-    op->more = (uint64_t)(uintptr_t)file;
-    submit(loop, op);
 }
 
 /* A close that nobody wants to hear of has an operation of the loop's own: one of a reserve as
@@ -321,6 +224,6 @@ void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags, fe
         op->deadline_ns = 0;
         cb = spare_done;
     }
-    fill(op, FERRY_OP_CLOSE, fd, NULL, 0, flags, cb);
-    submit(loop, op);
+    ferry__fill(op, FERRY_OP_CLOSE, fd, NULL, 0, flags, cb);
+    ferry__submit(loop, op);
 }

@@ -164,9 +164,10 @@ static const char *probe(ferry_loop *loop, struct uring *uring) {
                      probe->ops[URING_OP_FTRUNCATE].flags & IO_URING_OP_SUPPORTED;
     find(uring, URING_FTRUNCATE, truncates);
     for (unsigned code = FERRY_OP_NOP; code < FERRY_OP_COUNT; code++) {
-        loop->support[code] = SUPPORT_NATIVE;
+        const struct uring_kind *kind = &ferry__uring_kinds[code];
+        bool has = kind->opcode == 0 || probe->ops[kind->opcode].flags & IO_URING_OP_SUPPORTED;
+        loop->support[code] = kind->prep != NULL && has ? SUPPORT_NATIVE : kind->otherwise;
     }
-    if (!truncates) loop->support[FERRY_OP_TRUNCATE] = SUPPORT_BLOCKING;
     ferry__os_unreserve(probe, bytes);
     return missing;
 }

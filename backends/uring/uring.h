@@ -1,7 +1,8 @@
 /* uring.h - what the files of the io_uring backend share.
  *
  *   setup.c   opens and closes the ring: the ladder of flags, the probe, the features
- *   submit.c  operations to submission entries
+ *   submit.c  operations to submission entries: the table of kinds, plain transfers, cancels
+ *   sockets.c, files.c  the entries of the other kinds, by family
  *   wait.c    one io_uring_enter per turn; completion entries to records; the wake-up
  *   mask.c    refuses features at the seam of system calls, for those who turn them off
  *
@@ -35,7 +36,9 @@ enum uring_feature {
 };
 
 #define URING_GATHER_MAX 16u
-#define URING_WORKERS 64u /* that the kernel may make for files, as long as they get on */
+#define URING_CHUNK_MAX 0x7ffff000u /* what Linux moves in one call at most (read(2)) */
+#define URING_VECS_MAX 1024u        /* UIO_MAXIOV */
+#define URING_WORKERS 64u           /* that the kernel may make for files, as long as they get on */
 #define URING_KICK_NS 25000000u
 #define URING_KICK_MAX_NS 400000000u
 
@@ -110,13 +113,45 @@ int ferry__uring_adopt(ferry_loop *loop);
 void ferry__uring_describe(ferry_loop *loop);
 
 /* submit.c */
+
+/* May the kernel hand an operation to one of its workers? What waits for readiness it keeps. */
+enum uring_punts { PUNTS_NEVER, PUNTS_ALWAYS, PUNTS_FILES };
+
+typedef void uring_prep(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op);
+
+/* How the ring carries out a kind of operation. */
+struct uring_kind {
+    uring_prep *prep;  /* fills its entry, all but user_data; NULL: the ring has no part in it */
+    uint8_t opcode;    /* that the kernel must have for it; 0: one of those required anyway */
+    uint8_t otherwise; /* enum ferry__support, without prep or without the opcode */
+    uint8_t punts;     /* enum uring_punts */
+};
+
+extern const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT];
+
 bool ferry__uring_submit(ferry_loop *loop, ferry_op *op);
 bool ferry__uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
 bool ferry__uring_cancel(ferry_loop *loop, ferry_op *op);
-/* Turns what the kernel filled in into what the user asked for. */
-void ferry__uring_finish_stat(const ferry_op *op);
 /* Which readiness op waits for; 0: none could help. */
 unsigned ferry__uring_poll_events(const ferry_op *op);
+
+/* sockets.c */
+uring_prep ferry__uring_prep_recvv;
+uring_prep ferry__uring_prep_sendv;
+uring_prep ferry__uring_prep_accept;
+uring_prep ferry__uring_prep_connect;
+
+/* files.c */
+uring_prep ferry__uring_prep_read;
+uring_prep ferry__uring_prep_write;
+uring_prep ferry__uring_prep_vectored;
+uring_prep ferry__uring_prep_open;
+uring_prep ferry__uring_prep_close;
+uring_prep ferry__uring_prep_sync;
+uring_prep ferry__uring_prep_stat;
+uring_prep ferry__uring_prep_truncate;
+/* Turns what the kernel filled in into what the user asked for. */
+void ferry__uring_finish_stat(const ferry_op *op);
 
 /* wait.c */
 /* Hands over what was written, to make room: is there any now? */
@@ -141,6 +176,76 @@ static inline struct io_uring_sqe *uring_next(struct uring *uring) {
 static inline struct io_uring_sqe *uring_sqe(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     return uring_has_room(loop, uring) ? uring_next(uring) : NULL;
+}
+
+/* ---- What is left of a transfer ---------------------------------------------------------- */
+
+static inline char *uring_rest_begin(const ferry_op *op) {
+    return (char *)(uintptr_t)op->buf + op->transferred;
+}
+
+static inline unsigned uring_rest_len(const ferry_op *op) {
+    uint64_t rest = op->len - op->transferred;
+    return rest < URING_CHUNK_MAX ? (unsigned)rest : URING_CHUNK_MAX;
+}
+
+/* Where a vectored transfer goes on. */
+struct uring_rest {
+    const struct iovec *vecs; /* whole pieces */
+    unsigned count;
+    void *piece; /* or the rest of one that was cut, which goes alone; NULL if none was */
+    unsigned piece_len;
+};
+
+static inline struct uring_rest uring_rest_vecs(const ferry_op *op) {
+    const struct iovec *vecs = op->buf;
+    uint64_t left = op->len;
+    uint64_t skip = op->transferred;
+    while (left > 0 && skip >= vecs->iov_len && op->more > 0) { /* what is done, and empty pieces */
+        skip -= vecs->iov_len;
+        vecs++;
+        left--;
+    }
+    struct uring_rest rest = {.vecs = vecs,
+                              .count = left < URING_VECS_MAX ? (unsigned)left : URING_VECS_MAX};
+    if (skip > 0 && left > 0) {
+        uint64_t piece = vecs->iov_len - skip;
+        rest.piece = (char *)vecs->iov_base + skip;
+        rest.piece_len = piece < URING_CHUNK_MAX ? (unsigned)piece : URING_CHUNK_MAX;
+    }
+    return rest;
+}
+
+static inline uint64_t uring_position(const ferry_op *op) {
+    return op->offset == FERRY_CURRENT ? UINT64_MAX : op->offset + op->transferred;
+}
+
+static inline struct uring_scratch *uring_scratch_of(struct uring *uring,
+                                                     const struct io_uring_sqe *sqe) {
+    return &uring->scratch[sqe - uring->ring.sq.sqes];
+}
+
+static inline struct msghdr *uring_msg_of(struct uring *uring, const struct io_uring_sqe *sqe,
+                                          const struct iovec *vecs, size_t count) {
+    struct msghdr *msg = &uring_scratch_of(uring, sqe)->msg;
+    *msg = (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)vecs, .msg_iovlen = count};
+    return msg;
+}
+
+/* A message cannot be taken in pieces: the kernel says if there are too many. */
+static inline bool uring_is_message(const ferry_loop *loop, const ferry_op *op) {
+    uint8_t kind = ferry__slot(loop, op->fd)->kind;
+    return kind == KIND_MESSAGE || kind == KIND_SEQPACKET;
+}
+
+/* After a receive that took all there was, the next would find nothing: it waits first. */
+static inline uint16_t uring_poll_first(const ferry_loop *loop, const ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    if (!(ferry__slot(loop, op->fd)->flags & SLOT_DRAINED) || !uring_has(uring, URING_POLL_FIRST)) {
+        return 0;
+    }
+    uring->uses[URING_POLL_FIRST]++;
+    return IORING_RECVSEND_POLL_FIRST;
 }
 
 int ferry__uring_wait(ferry_loop *loop, uint64_t deadline);

@@ -1,0 +1,56 @@
+/* sockets.c - submission entries of operations on sockets.
+ *
+ * Everything that the kernel reads by address lies in the operation, in the user's memory, or in
+ * the scratch of the entry. Whole transfers and vectors go on from op->transferred, so that the
+ * same code serves a first try and the rest of one. Plain receives and sends: submit.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "uring.h"
+
+void ferry__uring_prep_recvv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct uring_rest rest = uring_rest_vecs(op);
+    if (uring_is_message(loop, op)) {
+        io_uring_prep_recvmsg(sqe, op->fd, uring_msg_of(uring_of(loop), sqe, op->buf, op->len), 0);
+    } else if (rest.piece != NULL) {
+        io_uring_prep_recv(sqe, op->fd, rest.piece, rest.piece_len, 0);
+    } else {
+        io_uring_prep_recvmsg(sqe, op->fd, uring_msg_of(uring_of(loop), sqe, rest.vecs, rest.count),
+                              0);
+    }
+    sqe->ioprio |= uring_poll_first(loop, op);
+}
+
+void ferry__uring_prep_sendv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    struct uring_rest rest = uring_rest_vecs(op);
+    if (uring_is_message(loop, op)) {
+        io_uring_prep_sendmsg(sqe, op->fd, uring_msg_of(uring, sqe, op->buf, op->len),
+                              MSG_NOSIGNAL);
+    } else if (rest.piece != NULL) {
+        io_uring_prep_send(sqe, op->fd, rest.piece, rest.piece_len, MSG_NOSIGNAL);
+    } else {
+        io_uring_prep_sendmsg(sqe, op->fd, uring_msg_of(uring, sqe, rest.vecs, rest.count),
+                              MSG_NOSIGNAL);
+    }
+}
+
+void ferry__uring_prep_accept(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    (void)loop;
+    ferry_addr *peer = (ferry_addr *)(uintptr_t)op->buf;
+    if (peer == NULL) {
+        io_uring_prep_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
+        return;
+    }
+    memset(peer, 0, sizeof *peer);
+    peer->len = sizeof peer->data.bytes;
+    io_uring_prep_accept(sqe, op->fd, (struct sockaddr *)(void *)peer->data.bytes, &peer->len,
+                         SOCK_CLOEXEC);
+}
+
+void ferry__uring_prep_connect(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    (void)loop;
+    const ferry_addr *addr = op->buf;
+    io_uring_prep_connect(sqe, op->fd, (const struct sockaddr *)(const void *)addr->data.bytes,
+                          addr->len);
+}
