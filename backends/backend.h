@@ -29,9 +29,12 @@ struct ferry__record {
 };
 
 enum {
+    RECORD_BUFFER = 1u << 0,       /* the data is in a pool's buffer: RECORD_BUFFER_SHIFT */
+    RECORD_MORE = 1u << 1,         /* a multishot operation is still with the backend */
     RECORD_MORE_THERE = 1u << 2,   /* a receive left something behind */
-    RECORD_INTERRUPTED = 1u << 29, /* by read(): nothing happened, to be tried again */
-    RECORD_NOT_READY = 1u << 30    /* by read(): the same, and it has to wait for readiness first */
+    RECORD_INTERRUPTED = 1u << 12, /* by read(): nothing happened, to be tried again */
+    RECORD_NOT_READY = 1u << 13,   /* by read(): the same, and it has to wait for readiness first */
+    RECORD_BUFFER_SHIFT = 16       /* from here on: the buffer's number in its pool */
 };
 
 /* The ring of records: the backend moves the tail, the loop the head. */

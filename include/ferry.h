@@ -256,6 +256,10 @@ struct ferry_op {
 #define FERRY_BACKGROUND 0x4u /* any: does not keep ferry_run() going */
 #define FERRY_ABSOLUTE 0x8u   /* any: times are points on ferry_now()'s clock, not spans */
 #define FERRY_DATA 0x10u      /* sync: the data and what is needed to read it, no other metadata */
+#define FERRY_MULTI 0x20u /* accept: goes on after each result, with FERRY_MORE, until it ends */
+
+/* In the place of a callback: the completion is for ferry_reap(). */
+#define FERRY_PULL ((ferry_cb *)1)
 
 /* The kinds of operation, for ferry_supports() and ferry_op_name(). */
 enum ferry_op_code {
@@ -350,6 +354,27 @@ enum ferry_run_mode {
  * FERRY_EFORKED: in a forked child, FERRY_EINVAL: no such mode, or the error with which the system
  * refused to wait. */
 FERRY_API int ferry_run(ferry_loop *loop, enum ferry_run_mode mode);
+
+/* A completion as ferry_reap() hands it over: what the operation's fields were. Only the last of an
+ * operation, the one without FERRY_MORE, makes it idle again; several may come in one call. */
+typedef struct ferry_completion {
+    ferry_op *op;
+    int64_t result;
+    uint64_t transferred;
+    uint32_t flags;
+} ferry_completion;
+
+/* Runs the loop as ferry_run() does, and puts the completions of operations that were submitted
+ * with FERRY_PULL in the place of a callback into an array, in the order in which callbacks would
+ * run. Callbacks of other operations run inside. Returns when the turn that brought the first of
+ * them is over or max are there, after timeout_ns (0: one turn without waiting, UINT64_MAX: no
+ * limit), when nothing keeps the loop going, or after ferry_stop(): with how many there are, 0 to
+ * max; or FERRY_EINVAL (no array, max 0) and the errors of ferry_run(). ferry_run() and
+ * ferry_loop_drain() leave such completions, and all that has come after them, where they are: they
+ * return (1, or FERRY_EBUSY) when one is next, so that nothing is lost when both ways are used in
+ * turn. */
+FERRY_API int64_t ferry_reap(ferry_loop *loop, ferry_completion *completions, size_t max,
+                             uint64_t timeout_ns);
 
 /* Makes ferry_run() return after the callback that runs, or the turn that waits; called while the
  * loop is not running, the next ferry_run() returns at once. Any thread, signal handlers too. */
@@ -504,6 +529,8 @@ FERRY_API void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, voi
 
 /* Completes with the descriptor of a new connection: yours, not inherited by executed programs.
  * peer: filled with its address, NULL if nobody wants to know. Several may wait on one listener.
+ * With FERRY_MULTI it goes on, each completion with FERRY_MORE brings a connection, until it is
+ * cancelled or fails; peer is NULL then, ferry_peer_addr() tells.
  * When descriptors run out it waits inside the library (5 ms doubling to 500 ms, or until this loop
  * closes one) and is counted. A connection accepted although a cancel was asked for is delivered
  * (rule 5).

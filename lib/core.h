@@ -55,7 +55,8 @@ enum {
     BIT_BLOCKING = 1 << 9,    /* carried out by a worker, in the backend's stead */
     BIT_BACKGROUND = 1 << 10, /* does not keep ferry_run() going */
     BIT_STOPPING = 1 << 11,   /* the backend was asked to end it: counted in loop->stopping */
-    BIT_PUNTED = 1 << 12      /* the backend's: counted as being with threads of the system */
+    BIT_PUNTED = 1 << 12,     /* the backend's: counted as being with threads of the system */
+    BIT_LAST = 1 << 13        /* a multishot that ends after the callback that is under way */
 };
 
 /* What an operation's result is. */
@@ -175,14 +176,14 @@ struct ferry__slot {
     struct ferry__slot *next_dirty; /* next on loop->dirty */
     uint32_t busy;                  /* operations that a close waits for */
     uint32_t generation;            /* of the number: counts closes and forgets */
-    uint16_t gathered; /* sends at the head of the write lane that share one call; 0: one */
-    uint16_t connects; /* connects in the write lane: the read lane waits */
+    uint8_t gathered;  /* sends at the head of the write lane that share one call; 0: one */
     uint8_t kind;      /* enum ferry__fd_kind */
-    uint8_t flags;     /* SLOT_... */
+    uint16_t connects; /* connects in the write lane: the read lane waits */
+    uint16_t flags;    /* SLOT_... */
+    uint16_t lent;     /* pool buffers that hold what came from here and are not yet given back */
 };
 
-_Static_assert(offsetof(struct ferry__slot, flags) + 1 - offsetof(struct ferry__slot, connects) ==
-                   4,
+_Static_assert(offsetof(struct ferry__slot, lent) + 2 - offsetof(struct ferry__slot, gathered) == 8,
                "what makes a slot ordinary lies side by side");
 
 enum { READ_LANE, WRITE_LANE };
@@ -239,8 +240,11 @@ struct ferry_loop {
     uint64_t in_flight;                           /* submitted and not yet delivered */
     uint64_t background; /* of those, the ones that do not keep ferry_run() going */
     struct ferry__records records;
-    uint32_t delivered; /* callbacks in this turn */
+    uint32_t delivered; /* completions delivered in this turn */
     bool running;
+    bool reap_due;               /* the next completion is for ferry_reap(), which is not running */
+    ferry_completion *reaped;    /* where ferry_reap() puts the next */
+    size_t reap_room;            /* and how many more */
     struct ferry__list landed;   /* ended by the record at hand */
     struct ferry__list due;      /* ended by the clock or by another thread */
     struct ferry__list finished; /* ended otherwise: nops, errors, cancels */
@@ -286,8 +290,10 @@ struct ferry_loop {
 
 /* The only writer of an operation's state. */
 static inline void ferry__op_move(ferry_op *op, enum ferry__op_state state);
-/* Makes a record its operation's end, or the start of its next step. */
-void ferry__op_land(ferry_loop *loop, const struct ferry__record *record);
+/* Makes a record its operation's end, or the start of its next step. Returns a multishot operation
+ * that has a result and stays in flight: its callback is next, ferry__op_goes_on() after it. */
+ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record);
+void ferry__op_goes_on(ferry_loop *loop, ferry_op *op);
 /* Begins the relative deadlines of what was submitted since the last call. */
 void ferry__op_stamp(ferry_loop *loop);
 /* op's deadline has passed, or it is a timer that is due. */
@@ -379,14 +385,14 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd);
 static inline bool ferry__slot_is_ordinary(const struct ferry__slot *slot) {
     const struct ferry__slot usual = {.kind = KIND_STREAM};
     const struct ferry__slot looked_at = {
-        .connects = UINT16_MAX,
         .kind = UINT8_MAX,
+        .connects = UINT16_MAX,
         .flags = SLOT_CLOSING | SLOT_LEAVING | SLOT_BROKEN,
     };
-    uint32_t is, want, mask;
-    memcpy(&is, &slot->connects, sizeof is);
-    memcpy(&want, &usual.connects, sizeof want);
-    memcpy(&mask, &looked_at.connects, sizeof mask);
+    uint64_t is, want, mask;
+    memcpy(&is, &slot->gathered, sizeof is);
+    memcpy(&want, &usual.gathered, sizeof want);
+    memcpy(&mask, &looked_at.gathered, sizeof mask);
     return (is & mask) == want;
 }
 

@@ -38,12 +38,12 @@ static bool start_gathered(ferry_loop *loop, struct ferry__slot *slot) {
     struct ferry__list *lane = &slot->lane[WRITE_LANE];
     if (slot->kind != KIND_STREAM || lane->head == lane->tail) return false;
     if (slot->flags & SLOT_ALONE) {
-        slot->flags &= (uint8_t)~SLOT_ALONE;
+        slot->flags &= (uint16_t)~SLOT_ALONE;
         return false;
     }
     unsigned count = gatherable(loop, lane);
     if (count < 2 || !loop->backend->submit_gathered(loop, lane->head, count)) return false;
-    slot->gathered = (uint16_t)count;
+    slot->gathered = (uint8_t)count;
     loop->stats.sends_gathered += count;
     ferry_op *op = lane->head;
     for (unsigned i = 0; i < count; i++, op = op->link.next) ferry__op_move(op, OP_IN_LANE);
@@ -250,7 +250,7 @@ void ferry__lane_flush(ferry_loop *loop) {
     loop->ending = &loop->landed;
     while (slot != NULL) {
         struct ferry__slot *next = slot->next_dirty;
-        slot->flags &= (uint8_t)~SLOT_DIRTY;
+        slot->flags &= (uint16_t)~SLOT_DIRTY;
         if (flush_ordinary(loop, slot)) {
             slot = next;
             continue;
@@ -302,10 +302,11 @@ void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd) {
 }
 
 /* As if the number had never been used. */
-static void slot_reset(struct ferry__slot *slot, uint8_t flags) {
+static void slot_reset(struct ferry__slot *slot, uint16_t flags) {
     slot->generation++;
     slot->kind = KIND_UNKNOWN;
-    slot->flags = (uint8_t)((slot->flags & SLOT_DIRTY) | flags);
+    slot->flags = (uint16_t)((slot->flags & SLOT_DIRTY) | flags);
+    slot->lent = 0;
 }
 
 int ferry_forget(ferry_loop *loop, ferry_fd fd) {
@@ -392,8 +393,9 @@ void ferry__slot_linger(ferry_loop *loop, ferry_op *op) {
         return;
     }
     if (!settled) op->bits |= BIT_EXPIRED;
-    slot->flags &= (uint8_t)~SLOT_LINGERING;
-    slot->flags &= (uint8_t)~SLOT_SENT; /* done with that, should the hand-over need a second try */
+    slot->flags &= (uint16_t)~SLOT_LINGERING;
+    slot->flags &= (uint16_t)~SLOT_SENT; /* done with that, should the hand-over need a second try
+                                          */
     close_hand_over(loop, slot);
 }
 
@@ -410,7 +412,7 @@ static void close_begin(ferry_loop *loop, struct ferry__slot *slot) {
 
 void ferry__slot_closed(ferry_loop *loop, ferry_op *op, int64_t result) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
-    slot->flags &= (uint8_t)~SLOT_LEAVING;
+    slot->flags &= (uint16_t)~SLOT_LEAVING;
     if (result == 0 && op->bits & BIT_EXPIRED) result = FERRY_ETIMEDOUT;
     ferry__op_end(loop, op, result, 0);
     ferry__accept_hurry(loop);

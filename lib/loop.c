@@ -170,6 +170,25 @@ void ferry__loop_misused(const ferry_loop *loop, const ferry_op *op) {
 
 /* ---- Delivery ---------------------------------------------------------------------------- */
 
+/* Hands a completion to whom it is for: a callback, or who calls ferry_reap(). */
+static inline void hand_over(ferry_loop *loop, ferry_op *op, ferry_cb *done) {
+    if (FERRY__LIKELY((uintptr_t)done > (uintptr_t)FERRY_PULL)) {
+        done(op);
+    } else if (done == FERRY_PULL) {
+        *loop->reaped++ = (ferry_completion){
+            .op = op, .result = op->result, .transferred = op->transferred, .flags = op->flags};
+        loop->reap_room--;
+    }
+}
+
+/* May this completion be handed over now? Those for ferry_reap() wait for it, and what has come
+ * after them waits behind them. */
+static inline bool may_hand_over(ferry_loop *loop, const ferry_op *op) {
+    if (FERRY__LIKELY(op->done != FERRY_PULL) || loop->reap_room > 0) return true;
+    loop->reap_due = true;
+    return false;
+}
+
 /* Calls back. The operation is idle before its final callback, which may free it: nothing of it is
  * read afterwards. */
 static void deliver(ferry_loop *loop, ferry_op *op) {
@@ -177,7 +196,7 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
     if (FERRY__UNLIKELY(op->flags & FERRY_MORE)) {
         bool cancelled = op->bits & BIT_CANCEL;
         ferry__op_continue(loop, op);
-        if (done != NULL) done(op);
+        hand_over(loop, op, done);
         if (cancelled && op->state == OP_TIMER) ferry__op_stop(loop, op, false);
     } else {
         if (op->bits & BIT_SLOT) {
@@ -188,7 +207,7 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
-        if (done != NULL) done(op);
+        hand_over(loop, op, done);
     }
 }
 
@@ -216,7 +235,7 @@ static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__reco
     if (sends) {
         slot->flags |= SLOT_SENT;
     } else if (record->flags & RECORD_MORE_THERE) {
-        slot->flags &= (uint8_t)~SLOT_DRAINED;
+        slot->flags &= (uint16_t)~SLOT_DRAINED;
     } else {
         slot->flags |= SLOT_DRAINED;
     }
@@ -227,15 +246,19 @@ static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__reco
     return op;
 }
 
-static ferry_op *take_first(struct ferry__list *list) {
-    ferry_op *op = list->head;
-    if (op != NULL) ferry__list_remove(list, op);
-    return op;
-}
-
 static bool stop_asked(ferry_loop *loop) {
     /* relaxed: what the stopper wrote before is handed over by posts, not by this. */
-    return atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed);
+    return loop->reap_due || atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed);
+}
+
+/* A record that is no plain transfer: 1 if a callback came of it at once, 0 if the lists have what
+ * did. */
+static unsigned deliver_rare(ferry_loop *loop, struct ferry__record record) {
+    ferry_op *op = loop->backend->read(loop, &record) ? ferry__op_land(loop, &record) : NULL;
+    if (op == NULL) return 0;
+    hand_over(loop, op, op->done);
+    ferry__op_goes_on(loop, op);
+    return 1;
 }
 
 /* Ordinary records, some at a time, until one of another kind. */
@@ -243,27 +266,27 @@ static unsigned deliver_records(ferry_loop *loop, unsigned left) {
     unsigned until = left > AT_ONCE ? left - AT_ONCE : 0;
     while (left != until && ferry__records_any(loop) && !stop_asked(loop)) {
         const struct ferry__record *record =
-            &loop->records.at[loop->records.head++ & loop->records.mask];
+            &loop->records.at[loop->records.head & loop->records.mask];
+        if (!may_hand_over(loop, record->op)) break;
+        loop->records.head++;
         ferry_op *op = land_ordinary(loop, record);
-        if (FERRY__UNLIKELY(op == NULL)) {
-            struct ferry__record copy = *record;
-            if (loop->backend->read(loop, &copy)) ferry__op_land(loop, &copy);
-            return left;
-        }
+        if (FERRY__UNLIKELY(op == NULL)) return left - deliver_rare(loop, *record);
         left--;
         ferry_cb *done = op->done;
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
-        if (done != NULL) done(op);
+        hand_over(loop, op, done);
     }
     return left;
 }
 
 static unsigned deliver_list(ferry_loop *loop, struct ferry__list *list, unsigned left,
                              unsigned most) {
-    ferry_op *op;
-    for (; left > 0 && most > 0 && !stop_asked(loop) && (op = take_first(list)) != NULL; most--) {
+    for (; left > 0 && most > 0 && list->head != NULL && !stop_asked(loop); most--) {
+        ferry_op *op = list->head;
+        if (!may_hand_over(loop, op)) break;
+        ferry__list_remove(list, op);
         deliver(loop, op);
         left--;
     }
@@ -273,6 +296,7 @@ static unsigned deliver_list(ferry_loop *loop, struct ferry__list *list, unsigne
 /* Some records, then some of the others, and so on: neither kind can hold up the other. */
 static void deliver_turn(ferry_loop *loop) {
     unsigned left = TURN_CALLBACKS;
+    loop->reap_due = false;
     while (left > 0 && has_results(loop) && !stop_asked(loop)) {
         if (loop->landed.head == NULL) left = deliver_records(loop, left);
         left = deliver_list(loop, &loop->landed, left, TURN_CALLBACKS);
@@ -378,11 +402,19 @@ static bool goes_on(ferry_loop *loop) {
     return loop->in_flight > loop->background || loop->holds > 0 || posts_wait(loop);
 }
 
+/* The end of a call that ran turns. */
+static int left_over(ferry_loop *loop, int error) {
+    loop->running = false;
+    atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
+    return error != 0 ? error : goes_on(loop);
+}
+
 int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
     if ((unsigned)mode > FERRY_RUN_NOWAIT) return FERRY_EINVAL;
     int error = enter(loop);
     if (error != 0) return error;
     loop->running = true;
+    loop->reap_due = false;
     if (mode == FERRY_RUN_DONE) {
         while (error == 0 && goes_on(loop) && !stop_asked(loop)) {
             error = turn(loop, true, UINT64_MAX);
@@ -396,9 +428,27 @@ int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
             error = turn(loop, true, UINT64_MAX);
         }
     }
-    loop->running = false;
-    atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
-    return error != 0 ? error : goes_on(loop);
+    return left_over(loop, error);
+}
+
+int64_t ferry_reap(ferry_loop *loop, ferry_completion *completions, size_t max,
+                   uint64_t timeout_ns) {
+    if (completions == NULL || max == 0 || max > INT64_MAX) return FERRY_EINVAL;
+    int error = enter(loop);
+    if (error != 0) return error;
+    bool waits = timeout_ns > 0;
+    uint64_t limit = ferry__time_add(ferry__os_clock(), timeout_ns);
+    loop->running = true;
+    loop->reaped = completions;
+    loop->reap_room = max;
+    do {
+        error = turn(loop, waits, limit);
+    } while (error == 0 && waits && loop->reap_room == max && goes_on(loop) && !stop_asked(loop) &&
+             (limit == UINT64_MAX || loop->now < limit));
+    size_t reaped = max - loop->reap_room;
+    loop->reap_room = 0;
+    error = left_over(loop, error);
+    return reaped > 0 || error >= 0 ? (int64_t)reaped : error;
 }
 
 void ferry_hold(ferry_loop *loop) {
@@ -458,10 +508,11 @@ int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
     atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
     loop->gate |= GATE_DRAIN;
     loop->running = true;
+    loop->reap_due = false;
     stop_all(loop);
     bool first = true;
     while (error == 0 && (loop->in_flight > 0 || posts_wait(loop))) {
-        if (!first && ferry__os_clock() >= limit) {
+        if (loop->reap_due || (!first && ferry__os_clock() >= limit)) {
             error = FERRY_EBUSY;
             break;
         }

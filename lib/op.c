@@ -325,10 +325,37 @@ static void transfer_failed(ferry_loop *loop, ferry_op *op, int error) {
     }
 }
 
+/* A multishot operation has a result and goes on: with the backend (record->flags has RECORD_MORE),
+ * or as another try. One that was asked to end does so after its callback. */
+static ferry_op *more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t record_flags) {
+    if (op->deadline_ns != 0 && !(op->asked & FERRY_ABSOLUTE)) { /* it is the longest gap */
+        if (op->bits & BIT_TIMED) ferry__wheel_remove(&loop->wheel, op);
+        op->bits &= (uint16_t)~BIT_TIMED;
+        if (!(op->bits & BIT_STAMP)) ferry__op_stamp_later(loop, op);
+    }
+    if (!(record_flags & RECORD_MORE)) {
+        if (stop_wanted(op)) {
+            op->bits |= BIT_LAST;
+        } else {
+            again(loop, op);
+        }
+    }
+    op->result = result;
+    op->flags = FERRY_MORE;
+    return op;
+}
+
+void ferry__op_goes_on(ferry_loop *loop, ferry_op *op) {
+    if (!(op->bits & BIT_LAST)) return;
+    loop->ending = &loop->landed;
+    leave(loop, op, stop_error(op), 0);
+    loop->ending = &loop->finished;
+}
+
 static void land_in(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     if (record->flags & RECORD_MORE_THERE) {
-        slot->flags &= (uint8_t)~SLOT_DRAINED;
+        slot->flags &= (uint16_t)~SLOT_DRAINED;
     } else {
         slot->flags |= SLOT_DRAINED;
     }
@@ -423,15 +450,15 @@ static void land_gathered(ferry_loop *loop, const struct ferry__record *record) 
     ferry__lane_next(loop, fd);
 }
 
-static void land_fd(ferry_loop *loop, ferry_op *op, int64_t result) {
-    if (result >= 0) {
-        enum ferry__fd_kind kind = KIND_UNKNOWN;
-        /* What a listener accepts is of its own kind: no need to ask the system. */
-        if (op->code == FERRY_OP_ACCEPT) kind = ferry__slot(loop, op->fd)->kind;
-        ferry__slot_claim(loop, (ferry_fd)result, kind);
-        if (op->code == FERRY_OP_ACCEPT) ferry__accept_succeeded(loop);
-    }
-    leave(loop, op, result, 0);
+static ferry_op *land_fd(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
+    enum ferry__fd_kind kind = KIND_UNKNOWN;
+    /* What a listener accepts is of its own kind: no need to ask the system. */
+    if (op->code == FERRY_OP_ACCEPT) kind = ferry__slot(loop, op->fd)->kind;
+    ferry__slot_claim(loop, (ferry_fd)record->result, kind);
+    if (op->code == FERRY_OP_ACCEPT) ferry__accept_succeeded(loop);
+    if (op->asked & FERRY_MULTI) return more(loop, op, record->result, record->flags);
+    leave(loop, op, record->result, 0);
+    return NULL;
 }
 
 static bool is_shortage(int64_t result) {
@@ -467,7 +494,7 @@ static void land_again(ferry_loop *loop, ferry_op *op, uint32_t flags) {
     again(loop, op);
 }
 
-static void land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
+static ferry_op *land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
     enum ferry__result kind = ferry__op_row(op)->result;
     if (op->bits & BIT_CANCEL_OWED) {
         op->bits &= (uint16_t)~BIT_CANCEL_OWED;
@@ -488,7 +515,7 @@ static void land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record 
     } else if (kind == RESULT_IN || kind == RESULT_OUT) {
         if (record->result < 0) {
             transfer_failed(loop, op, record->result);
-            return;
+            return NULL;
         }
         op->transferred += (uint64_t)record->result;
         if (kind == RESULT_IN) {
@@ -499,22 +526,24 @@ static void land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record 
     } else if (record->result < 0) {
         land_failed(loop, op, record->result);
     } else if (kind == RESULT_FD) {
-        land_fd(loop, op, record->result);
+        return land_fd(loop, op, record);
     } else {
         leave(loop, op, record->result, 0);
     }
+    return NULL;
 }
 
-void ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
-    ferry_op *op = record->op;
+ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
+    ferry_op *op = record->op, *goes_on = NULL;
     loop->ending = &loop->landed;
     if (op->state == OP_IN_LANE && op->bits & BIT_WRITE_LANE &&
         ferry__slot(loop, op->fd)->gathered > 0) {
         land_gathered(loop, record);
     } else {
-        land_one(loop, op, record);
+        goes_on = land_one(loop, op, record);
     }
     loop->ending = &loop->finished;
+    return goes_on;
 }
 
 /* What came back through the inbox: a post, or work done. */

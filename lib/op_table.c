@@ -8,6 +8,7 @@
 
 #define ANY (FERRY_BACKGROUND | FERRY_ABSOLUTE)
 #define ANY_IN (ANY | FERRY_ALL)
+#define ANY_MORE (ANY | FERRY_MULTI)
 #define ANY_OUT (ANY | FERRY_SOME)
 #define ANY_SYNC (ANY | FERRY_DATA)
 
@@ -20,7 +21,7 @@
     X(TIMER,    "timer",    ANY,      FREE,     NONE,  ALWAYS, 0) \
     X(POST,     "post",     0,        FREE,     NONE,  NEVER,  0) \
     X(WORK,     "work",     ANY,      FREE,     NONE,  EARLY,  ARG_CALL) \
-    X(ACCEPT,   "accept",   ANY,      FREE,     FD,    ALWAYS, ARG_FD) \
+    X(ACCEPT,   "accept",   ANY_MORE, FREE,     FD,    ALWAYS, ARG_FD) \
     X(CONNECT,  "connect",  ANY,      BOTH,     NONE,  ALWAYS, ARG_FD | ARG_ADDR) \
     X(RECV,     "recv",     ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_BUFFER) \
     X(RECVV,    "recvv",    ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_VECTORS) \

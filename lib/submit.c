@@ -40,6 +40,9 @@ static int rare_check(ferry_op *op, unsigned checked) {
     if ((checked & ARG_FILE) && op->more == 0) return FERRY_EFAULT;
     if ((checked & ARG_CALL) && op->offset == 0) return FERRY_EFAULT;
     if ((checked & ARG_LENGTH) && op->len > LENGTH_MAX) return FERRY_EINVAL;
+    if (op->code == FERRY_OP_ACCEPT && op->asked & FERRY_MULTI && op->buf != NULL) {
+        return FERRY_EINVAL; /* one address for many */
+    }
     if ((checked & ARG_HOW) && (op->len < FERRY_SHUT_READ || op->len > FERRY_SHUT_BOTH)) {
         return FERRY_EINVAL;
     }

@@ -47,6 +47,8 @@ static int masked_setup(struct uring *uring, unsigned entries, struct io_uring_p
 static bool refused(const struct uring *uring, const struct io_uring_sqe *sqe) {
     bool receives = sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_RECVMSG;
     return (masked(uring, URING_FTRUNCATE) && sqe->opcode == URING_OP_FTRUNCATE) ||
+           (masked(uring, URING_MULTI_ACCEPT) && sqe->opcode == IORING_OP_ACCEPT &&
+            sqe->ioprio & IORING_ACCEPT_MULTISHOT) ||
            (masked(uring, URING_POLL_FIRST) && receives &&
             sqe->ioprio & IORING_RECVSEND_POLL_FIRST);
 }

@@ -31,6 +31,7 @@ static const struct {
     [URING_COOP_TASKRUN] = {"coop_taskrun", IORING_SETUP_COOP_TASKRUN},
     [URING_TASKRUN_FLAG] = {"taskrun_flag", IORING_SETUP_TASKRUN_FLAG},
     [URING_REGISTERED_RING] = {"registered_ring", 0},
+    [URING_MULTI_ACCEPT] = {"multi_accept", 0},
     [URING_POLL_FIRST] = {"poll_first", 0},
     [URING_SINGLE_ISSUER] = {"single_issuer", IORING_SETUP_SINGLE_ISSUER},
     [URING_DEFER_TASKRUN] = {"defer_taskrun", IORING_SETUP_DEFER_TASKRUN},
@@ -335,6 +336,30 @@ static void ring_register(struct uring *uring) {
     }
 }
 
+static void probe_poll_first(struct io_uring_sqe *sqe, int fd) {
+    io_uring_prep_recv(sqe, fd, NULL, 0, 0);
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+}
+
+static void probe_multi_accept(struct io_uring_sqe *sqe, int fd) {
+    io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, 0);
+}
+
+/* What only a try can tell. */
+static void find_by_trying(ferry_loop *loop, struct uring *uring) {
+    static const struct {
+        enum uring_feature feature;
+        void (*prep)(struct io_uring_sqe *sqe, int fd);
+    } tries[] = {
+        {URING_POLL_FIRST, probe_poll_first},
+        {URING_MULTI_ACCEPT, probe_multi_accept},
+    };
+    for (unsigned i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        if (uring->found[tries[i].feature] == FERRY_FEATURE_MASKED) continue;
+        find(uring, tries[i].feature, ferry__uring_probe(loop, tries[i].prep));
+    }
+}
+
 int ferry__uring_adopt(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     if (uring->setup_flags & IORING_SETUP_R_DISABLED) {
@@ -352,9 +377,7 @@ int ferry__uring_adopt(ferry_loop *loop) {
     unsigned workers[2] = {URING_WORKERS, 0};
     (void)uring->calls->register_(uring, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     uring->adopted = true;
-    find(uring, URING_POLL_FIRST,
-         uring->found[URING_POLL_FIRST] != FERRY_FEATURE_MASKED &&
-             ferry__uring_probe_poll_first(loop));
+    find_by_trying(loop, uring);
     return 0;
 }
 

@@ -36,16 +36,18 @@ void ferry__uring_prep_sendv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
 }
 
 void ferry__uring_prep_accept(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    (void)loop;
     ferry_addr *peer = (ferry_addr *)(uintptr_t)op->buf;
-    if (peer == NULL) {
+    if (op->asked & FERRY_MULTI && uring_has(uring_of(loop), URING_MULTI_ACCEPT)) {
+        uring_of(loop)->uses[URING_MULTI_ACCEPT]++;
+        io_uring_prep_multishot_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
+    } else if (peer == NULL) {
         io_uring_prep_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC);
-        return;
+    } else {
+        memset(peer, 0, sizeof *peer);
+        peer->len = sizeof peer->data.bytes;
+        io_uring_prep_accept(sqe, op->fd, (struct sockaddr *)(void *)peer->data.bytes, &peer->len,
+                             SOCK_CLOEXEC);
     }
-    memset(peer, 0, sizeof *peer);
-    peer->len = sizeof peer->data.bytes;
-    io_uring_prep_accept(sqe, op->fd, (struct sockaddr *)(void *)peer->data.bytes, &peer->len,
-                         SOCK_CLOEXEC);
 }
 
 void ferry__uring_prep_connect(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {

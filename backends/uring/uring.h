@@ -26,6 +26,7 @@ enum uring_feature {
     URING_COOP_TASKRUN,    /* setup: completions do not interrupt the program */
     URING_TASKRUN_FLAG,    /* setup: tells when entering would bring something */
     URING_REGISTERED_RING, /* the ring's descriptor is looked up once */
+    URING_MULTI_ACCEPT,    /* one entry accepts again and again */
     URING_POLL_FIRST,      /* a receive waits for data before it tries */
     URING_SINGLE_ISSUER,   /* setup: one thread submits */
     URING_DEFER_TASKRUN,   /* setup: completions are worked out when the loop waits */
@@ -253,7 +254,9 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record);
 void ferry__uring_wake(ferry_loop *loop);
 /* Waits until the wake-up's read has ended, and until nothing else is in the ring. */
 void ferry__uring_wake_end(ferry_loop *loop);
-bool ferry__uring_probe_poll_first(ferry_loop *loop);
+/* Does the kernel know the flags of the entry that prep fills, for a descriptor that is no socket?
+ */
+bool ferry__uring_probe(ferry_loop *loop, void (*prep)(struct io_uring_sqe *sqe, int fd));
 
 FERRY__OWN_END
 

@@ -56,7 +56,10 @@ static bool interrupted(int error) {
 _Static_assert(sizeof(struct ferry__record) == sizeof(struct io_uring_cqe), "one is the other");
 _Static_assert(offsetof(struct ferry__record, result) == offsetof(struct io_uring_cqe, res), "so");
 _Static_assert(offsetof(struct ferry__record, flags) == offsetof(struct io_uring_cqe, flags), "so");
+_Static_assert(RECORD_BUFFER == IORING_CQE_F_BUFFER, "a flag of the kernel's");
+_Static_assert(RECORD_MORE == IORING_CQE_F_MORE, "a flag of the kernel's");
 _Static_assert(RECORD_MORE_THERE == IORING_CQE_F_SOCK_NONEMPTY, "a flag of the kernel's");
+_Static_assert((int)RECORD_BUFFER_SHIFT == IORING_CQE_BUFFER_SHIFT, "a place of the kernel's");
 
 /* The kernel ends with ECANCELED also what it could not find a worker for: nobody asked for that.
  */
@@ -95,7 +98,8 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
         record->op == &uring->cancels) {
         return false;
     }
-    record->flags &= RECORD_MORE_THERE;
+    record->flags &= RECORD_BUFFER | RECORD_MORE | RECORD_MORE_THERE |
+                     (UINT32_MAX << RECORD_BUFFER_SHIFT);
     if (record->op->bits & BIT_PUNTED) {
         record->op->bits &= (uint16_t)~BIT_PUNTED;
         uring->punted--;
@@ -251,14 +255,12 @@ void ferry__uring_wake_end(ferry_loop *loop) {
     }
 }
 
-/* The flag is looked at before the descriptor: one that is no socket tells the two answers apart.
- */
-bool ferry__uring_probe_poll_first(ferry_loop *loop) {
+/* Flags are looked at before the descriptor: one that is no socket tells the two answers apart. */
+bool ferry__uring_probe(ferry_loop *loop, void (*prep)(struct io_uring_sqe *sqe, int fd)) {
     struct uring *uring = uring_of(loop);
     struct io_uring_sqe *sqe = uring_sqe(loop);
     if (sqe == NULL) return false;
-    io_uring_prep_recv(sqe, uring->wake_fd, NULL, 0, 0);
-    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+    prep(sqe, uring->wake_fd);
     sqe->user_data = (uint64_t)(uintptr_t)&uring->probes;
     uring->probe_result = 0;
     ferry__uring_wake(loop);

@@ -54,6 +54,7 @@
     X(trouble_signals_tests)                                                                       \
     X(ops_basic_tests)                                                                             \
     X(ops_errors_tests)                                                                            \
+    X(ops_accepts_tests)                                                                           \
     X(ops_addresses_tests)                                                                         \
     X(ops_streams_tests)                                                                           \
     X(ops_messages_tests)                                                                          \

@@ -129,6 +129,9 @@ void tcp_pair(ferry_loop *loop, ferry_fd fds[2]);
 void unix_pair(ferry_fd fds[2], int type); /* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET */
 ferry_fd tcp_listener(ferry_addr *addr);   /* 127.0.0.1, a port that the system chose */
 
+/* Connects, though signals interrupt it. */
+void plain_connect(ferry_fd fd, const ferry_addr *addr);
+
 /* Plain and whole: assert that all len bytes went or came. */
 void plain_send(ferry_fd fd, const void *buf, size_t len);
 void plain_recv(ferry_fd fd, void *buf, size_t len);

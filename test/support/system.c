@@ -115,7 +115,7 @@ ferry_fd tcp_listener(ferry_addr *addr) {
 }
 
 /* A connect that a signal interrupts goes on by itself. */
-static void plain_connect(int fd, const ferry_addr *addr) {
+void plain_connect(ferry_fd fd, const ferry_addr *addr) {
     const struct sockaddr *to = (const struct sockaddr *)(const void *)addr->data.bytes;
     if (connect(fd, to, (socklen_t)addr->len) == 0) return;
     assert_int_equal(errno, EINTR);
