@@ -33,6 +33,7 @@ enum {
     RECORD_MORE = 1u << 1,         /* a multishot operation is still with the backend */
     RECORD_MORE_THERE = 1u << 2,   /* a receive left something behind */
     RECORD_INTERRUPTED = 1u << 12, /* by read(): nothing happened, to be tried again */
+    RECORD_NO_BUFFER = 1u << 14,   /* by read(): the same, for want of a buffer of its pool */
     RECORD_NOT_READY = 1u << 13,   /* by read(): the same, and it has to wait for readiness first */
     RECORD_BUFFER_SHIFT = 16       /* from here on: the buffer's number in its pool */
 };
@@ -88,6 +89,11 @@ struct ferry__backend {
     void (*wake)(ferry_loop *loop);
     /* Refreshes loop->description. */
     void (*describe)(ferry_loop *loop);
+    /* Optional: the system picks buffers of a pool by itself. Opening sets offer_max, group and
+     * ring, or leaves them at 0; offer gives it one more. */
+    void (*pool_open)(ferry_loop *loop, ferry_pool *pool);
+    void (*pool_offer)(ferry_pool *pool, const ferry_buffer *buffer);
+    void (*pool_close)(ferry_loop *loop, ferry_pool *pool, bool forked);
     unsigned gather_max; /* most sends that submit_gathered takes, 0: none */
 };
 

@@ -201,6 +201,8 @@ FERRY_API unsigned ferry_addr_port(const ferry_addr *addr);
 
 typedef struct ferry_op ferry_op;
 typedef struct ferry_loop ferry_loop;
+typedef struct ferry_pool ferry_pool;
+typedef struct ferry_buffer ferry_buffer;
 
 /* Runs at each completion, on the loop's thread. It may submit, cancel, close, stop the loop, and
  * reuse or free its own operation, which is idle again once its final callback starts. */
@@ -256,7 +258,9 @@ struct ferry_op {
 #define FERRY_BACKGROUND 0x4u /* any: does not keep ferry_run() going */
 #define FERRY_ABSOLUTE 0x8u   /* any: times are points on ferry_now()'s clock, not spans */
 #define FERRY_DATA 0x10u      /* sync: the data and what is needed to read it, no other metadata */
-#define FERRY_MULTI 0x20u /* accept: goes on after each result, with FERRY_MORE, until it ends */
+#define FERRY_MULTI 0x20u /* accept, pooled receives: goes on after each result, with FERRY_MORE   \
+                           */
+#define FERRY_PUT 0x40u   /* send of a lent buffer: its pool has it back at the completion */
 
 /* In the place of a callback: the completion is for ferry_reap(). */
 #define FERRY_PULL ((ferry_cb *)1)
@@ -272,12 +276,14 @@ enum ferry_op_code {
     FERRY_OP_CONNECT,
     FERRY_OP_RECV,
     FERRY_OP_RECVV,
+    FERRY_OP_RECV_POOL,
     FERRY_OP_SEND,
     FERRY_OP_SENDV,
     FERRY_OP_SHUTDOWN,
     FERRY_OP_OPEN,
     FERRY_OP_READ,
     FERRY_OP_READV,
+    FERRY_OP_READ_POOL,
     FERRY_OP_WRITE,
     FERRY_OP_WRITEV,
     FERRY_OP_SYNC,
@@ -362,6 +368,7 @@ typedef struct ferry_completion {
     int64_t result;
     uint64_t transferred;
     uint32_t flags;
+    ferry_buffer *buffer; /* as ferry_lent() tells */
 } ferry_completion;
 
 /* Runs the loop as ferry_run() does, and puts the completions of operations that were submitted
@@ -433,6 +440,8 @@ typedef struct ferry_stats {
     uint64_t accept_attempts; /* accepts tried again for it */
     uint64_t work_waited;     /* work that found config.worker_queue_max reached */
     uint64_t sends_gathered;  /* sends that shared one call with others of their stream */
+    uint64_t pool_dry;        /* receives that had data and waited for a buffer of their pool */
+    uint64_t pool_pauses;     /* multishot receives that had used up their credit of buffers */
     uint64_t allocations;     /* calls of config.allocate */
 } ferry_stats;
 
@@ -496,6 +505,50 @@ FERRY_API void ferry_again(ferry_loop *loop, ferry_op *op);
  * running). */
 FERRY_API int ferry_post(ferry_loop *loop, ferry_op *op, ferry_cb *cb);
 
+/* ---- Buffer pools ------------------------------------------------------------------------ */
+
+/* Buffers of one size, lent to receives at the moment when data is there: what waits holds none. A
+ * lent buffer is the program's until it is given back. One that is never given back is missing from
+ * then on. When all are out receives wait, first come, first served (rule 10). */
+
+/* A buffer that is lent. */
+struct ferry_buffer {
+    ferry_op op; /* idle, yours: ready to send the data, say. Its user is yours too. */
+    void *data;
+    size_t len;       /* bytes that have come */
+    ferry_pool *pool; /* where it belongs */
+
+    /* ---- below: the library's ---------------------------------------------------------------- */
+    uint32_t index;
+    uint32_t generation;
+    ferry_fd from;
+    uint32_t state;
+};
+
+/* ferry_pool_open(): ferry_pool_put() may be called by any thread. */
+#define FERRY_SHARED 0x1u
+
+/* Opens a pool of count buffers (1 to 32,768) of size bytes (1 to 1 GiB) for operations of this
+ * loop. Memory is taken as buffers are first used. credit: how many unreturned buffers of one
+ * descriptor pause a multishot receive on it, so that a peer that does not read cannot take all; 0
+ * for an eighth of count, 1 at least. flags: FERRY_SHARED. Returns 0 and sets *pool, or
+ * FERRY_EINVAL, FERRY_ENOMEM. */
+FERRY_API int ferry_pool_open(ferry_loop *loop, ferry_pool **pool, size_t count, size_t size,
+                              size_t credit, unsigned flags);
+
+/* Closes a pool: its memory is gone when it returns 0. Else FERRY_EBUSY: buffers are lent, or
+ * operations use it. A loop closes only after its pools. NULL is fine. */
+FERRY_API int ferry_pool_close(ferry_pool *pool);
+
+/* Gives a buffer back. Who waits for one has it at once, else it is the next to be lent, still
+ * warm. Giving back what is not lent, belongs to another pool, or is being sent, stops the program
+ * with a message. Any thread, if the pool is FERRY_SHARED. */
+FERRY_API void ferry_pool_put(ferry_pool *pool, ferry_buffer *buffer);
+
+/* The buffer that a completion of a pooled receive brought; NULL if it brought none (an error, the
+ * end, an empty datagram). To be asked in its callback, or before op is submitted again. */
+FERRY_API ferry_buffer *ferry_lent(const ferry_op *op);
+
 /* ---- Operations ------------------------------------------------------------------------------ *
  *
  * Always in this order: loop, operation, target, data, flags, callback. All may end with:
@@ -557,13 +610,34 @@ FERRY_API void ferry_recv(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf
 FERRY_API void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
                            size_t count, unsigned flags, ferry_cb *cb);
 
+/* Receives into a buffer of a pool, which is lent when there is something to receive: completes
+ * with the bytes received, ferry_lent(op) is the buffer, yours until ferry_pool_put(). With
+ * FERRY_MULTI it goes on, each completion with FERRY_MORE, until the stream ends (0 with
+ * FERRY_EOF), it fails or is cancelled; its deadline is the longest gap. When the pool is dry it
+ * waits for a buffer, when `credit` buffers of this descriptor have not been given back a multishot
+ * pauses, both unseen but for ferry_stats. An echo server:
+ *
+ *     static void received(ferry_op *op) {
+ *         struct client *c = ferry_container(op, struct client, recv_op);
+ *         ferry_buffer *b = ferry_lent(op);
+ *         if (b != NULL) ferry_send(loop, &b->op, op->fd, b->data, b->len, FERRY_PUT, NULL);
+ *         if (!(op->flags & FERRY_MORE)) ferry_close(loop, &c->close_op, op->fd, 0, closed);
+ *     }
+ *
+ * Errors: as ferry_recv(); FERRY_EFAULT (no pool), FERRY_EINVAL (a pool of another loop). */
+FERRY_API void ferry_recv_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool,
+                               unsigned flags, ferry_cb *cb);
+
 /* Sends buf, or count vectors: on a stream all of it, unless FERRY_SOME; on other sockets one
  * message. Completes with the bytes sent. What is cut short ends with the error that cut it,
  * op->transferred tells the bytes; then the sends waiting behind it end with FERRY_ECANCELED and
  * later ones with FERRY_EPIPE, so that the peer never sees a stream with a hole. Never raises
  * SIGPIPE.
  * Errors: FERRY_EPIPE, FERRY_ECONNRESET, FERRY_EMSGSIZE (also a message of more vectors than the
- * system takes: 1,024 on Linux), FERRY_EDESTADDRREQ, ...; see send(2). */
+ * system takes: 1,024 on Linux), FERRY_EDESTADDRREQ, ...; see send(2).
+ * FERRY_PUT, when op is the one in a lent buffer: the buffer goes back to its pool once the
+ * callback, if there is one, has returned; also if the send fails. A callback that submits op again
+ * keeps it. */
 FERRY_API void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
                           unsigned flags, ferry_cb *cb);
 FERRY_API void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
@@ -618,6 +692,11 @@ FERRY_API void ferry_read(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf
                           uint64_t offset, unsigned flags, ferry_cb *cb);
 FERRY_API void ferry_readv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
                            size_t count, uint64_t offset, unsigned flags, ferry_cb *cb);
+
+/* Reads from a pipe or terminal into a buffer of a pool, as ferry_recv_pool() does from a socket.
+ * FERRY_EINVAL on files, whose data does not have to be waited for: ferry_read() them. */
+FERRY_API void ferry_read_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool,
+                               unsigned flags, ferry_cb *cb);
 
 /* Writes buf, or count vectors, at offset (bytes): all of it unless FERRY_SOME. Completes with the
  * bytes written; what is cut short ends with the error that cut it, op->transferred tells the

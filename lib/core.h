@@ -32,11 +32,14 @@ enum ferry__op_state {
     OP_PAUSED,    /* loop->paused: an accept that waits for descriptors */
     OP_WORK_WAIT, /* loop->work_waiting: waits for room in the worker pool */
     OP_CLOSING,   /* slot->closer: a close that waits for the others, or lingers; on no list */
+    OP_DRY,       /* first in its lane, has data, waits in its pool's queue for a buffer */
+    OP_SPENT,     /* first in its lane, waits until buffers of its descriptor are given back */
     OP_IN_LANE,   /* with the backend, first in its lane */
     OP_RUNNING,   /* with the backend; on its slot's running list, or the loop's */
     OP_WORKING,   /* with the worker pool, or back from it in the inbox */
     OP_TIMER,     /* in the timer wheel and nowhere else */
     OP_POSTED,    /* in the inbox: the poster's thread put it there */
+    OP_RETURNED,  /* a buffer's: in the inbox, given back by another thread */
     OP_DONE,      /* loop->landed or loop->finished: ended, its callback is next */
     OP_STATE_COUNT
 };
@@ -60,7 +63,7 @@ enum {
 };
 
 /* What an operation's result is. */
-enum ferry__result { RESULT_NONE, RESULT_IN, RESULT_OUT, RESULT_FD };
+enum ferry__result { RESULT_NONE, RESULT_IN, RESULT_OUT, RESULT_FD, RESULT_LENT };
 
 /* The direction that keeps it in order, if any. */
 enum ferry__lane_rule {
@@ -85,7 +88,8 @@ enum {
     ARG_FILE = 1 << 5,   /* a struct ferry_file in more */
     ARG_LENGTH = 1 << 6, /* len is a length of a file */
     ARG_CALL = 1 << 7,
-    ARG_HOW = 1 << 8
+    ARG_HOW = 1 << 8,
+    ARG_POOL = 1 << 9 /* buf is a pool of this loop */
 };
 
 /* One row per operation: all that the core knows about a kind. */
@@ -115,6 +119,13 @@ static inline uint64_t ferry__op_shape(const ferry_op *op) {
 static inline uint64_t ferry__shape(uint8_t code, uint8_t state, uint16_t bits) {
     const ferry_op op = {.asked = 0, .code = code, .state = state, .bits = bits};
     return ferry__op_shape(&op);
+}
+
+/* The shape of a plain send; FERRY_PUT makes no difference until its delivery. */
+static inline bool ferry__op_is_plain_send(const ferry_op *op, uint8_t state) {
+    const ferry_op put = {.asked = FERRY_PUT};
+    return (ferry__op_shape(op) & ~ferry__op_shape(&put)) ==
+           ferry__shape(FERRY_OP_SEND, state, BIT_SLOT | BIT_WRITE_LANE);
 }
 
 _Static_assert(offsetof(ferry_op, bits) + sizeof(uint16_t) - offsetof(ferry_op, asked) == 8,
@@ -165,6 +176,7 @@ enum {
     SLOT_SENT = 1 << 4,    /* bytes were sent: a close must not lose them */
     SLOT_DRAINED = 1 << 5, /* the last receive took all there was: the next waits for more first */
     SLOT_ALONE = 1 << 7,   /* the next send shares no call: one that did met bad memory */
+    SLOT_PAUSED = 1 << 9,  /* the first of the read lane is OP_SPENT */
     SLOT_LINGERING = 1 << 6 /* the close reads and discards until the peer has what was sent */
 };
 
@@ -210,7 +222,7 @@ struct ferry__wheel {
 
 /* ---- Threads ----------------------------------------------------------------------------- */
 
-struct ferry__pool;
+struct ferry__workers;
 
 /* What other threads reach: alone in its cache lines. */
 struct ferry__inbox {
@@ -242,6 +254,7 @@ struct ferry_loop {
     struct ferry__records records;
     uint32_t delivered; /* completions delivered in this turn */
     bool running;
+    const ferry_loop *runs_inside; /* the loop in whose callback this one is run */
     bool reap_due;               /* the next completion is for ferry_reap(), which is not running */
     ferry_completion *reaped;    /* where ferry_reap() puts the next */
     size_t reap_room;            /* and how many more */
@@ -264,8 +277,9 @@ struct ferry_loop {
     uint64_t pause_until; /* when the first of paused is tried again; UINT64_MAX: none */
     uint64_t pause_last;  /* when an accept last met full descriptor tables */
 
-    struct ferry__pool *pool; /* NULL until the first work */
-    uint32_t work_out;        /* handed to the pool */
+    ferry_pool *pools;              /* buffer pools, through next */
+    struct ferry__workers *workers; /* NULL until the first work */
+    uint32_t work_out;              /* handed to the pool */
     uint32_t work_max, work_threads;
     bool own_workers;
 
@@ -294,6 +308,13 @@ static inline void ferry__op_move(ferry_op *op, enum ferry__op_state state);
  * that has a result and stays in flight: its callback is next, ferry__op_goes_on() after it. */
 ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record);
 void ferry__op_goes_on(ferry_loop *loop, ferry_op *op);
+/* A multishot operation has a result and goes on: with the backend (record_flags has RECORD_MORE),
+ * or as another try. */
+ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t record_flags);
+/* Off its list, ended, and on with what waited behind it. */
+void ferry__op_leave(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags);
+/* Asks the backend that what op waits for end: it will be tried again. */
+void ferry__op_interrupt(ferry_loop *loop, ferry_op *op);
 /* Begins the relative deadlines of what was submitted since the last call. */
 void ferry__op_stamp(ferry_loop *loop);
 /* op's deadline has passed, or it is a timer that is due. */
@@ -332,6 +353,9 @@ FERRY__NORETURN void ferry__op_fatal(const ferry_op *op, const char *what);
 /* Stops the program if op is handed to a loop in a forked child, or in debug builds from a thread
  * that does not own the loop. */
 void ferry__loop_misused(const ferry_loop *loop, const ferry_op *op);
+
+/* Does the calling thread run this loop just now? */
+bool ferry__loop_runs_here(const ferry_loop *loop);
 
 static inline void ferry__loop_check(const ferry_loop *loop, const ferry_op *op) {
     if (FERRY__DEBUG || FERRY__UNLIKELY(loop->fork_count != ferry__os_fork_count)) {
@@ -413,6 +437,64 @@ static inline void ferry__slot_dirty(ferry_loop *loop, struct ferry__slot *slot)
     loop->dirty_last = slot;
 }
 
+/* ---- buffer_pool.c ----------------------------------------------------------------------- */
+
+enum ferry__buffer_state {
+    BUFFER_FREE,    /* in the reserve */
+    BUFFER_OFFERED, /* with the system, which takes the next when data is there */
+    BUFFER_TAKEN,   /* assigned to an operation that has data to receive */
+    BUFFER_LENT     /* the program's */
+};
+
+struct ferry_pool {
+    ferry_loop *loop;
+    ferry_pool *next;
+    ferry_buffer *buffers;
+    unsigned char *memory;
+    size_t size; /* bytes of each */
+    uint32_t count;
+    uint32_t fresh;        /* from this one on they have never been used, and take no memory */
+    uint32_t free;         /* in the reserve, fresh ones included */
+    ferry_buffer *warmest; /* of the reserve; through op.link.next */
+    uint32_t offered;      /* with the system */
+    uint32_t offer_aim;    /* how many it shall have */
+    uint32_t offer_max;    /* 0: it takes none */
+    uint32_t credit;
+    uint32_t users;                 /* operations in flight */
+    ferry_op *dry_first, *dry_last; /* those in OP_DRY */
+    bool shared;
+    uint16_t group; /* the backend's number for it */
+    void *ring;     /* the backend's */
+};
+
+static inline ferry_pool *ferry__op_pool(const ferry_op *op) {
+    return (ferry_pool *)(uintptr_t)op->buf;
+}
+
+/* The buffer assigned to an operation before it receives; NULL if none is. */
+static inline ferry_buffer *ferry__pool_assigned(const ferry_op *op) {
+    return op->len > 1 ? (ferry_buffer *)(uintptr_t)op->len : NULL;
+}
+
+/* The first of its lane is to be submitted: false if it has to wait for a buffer, or its peer. */
+bool ferry__pool_prepare(ferry_loop *loop, ferry_op *op);
+/* What has come of it. */
+ferry_op *ferry__pool_land(ferry_loop *loop, ferry_op *op, const struct ferry__record *record);
+/* op was waiting for a buffer and waits in its lane only, from now on. */
+void ferry__pool_unwait(ferry_loop *loop, ferry_op *op);
+/* It has data to receive. */
+void ferry__pool_ready(ferry_op *op);
+/* Nothing came of it: it will be tried again. */
+void ferry__pool_retry(ferry_op *op, uint32_t record_flags);
+/* op ends. */
+void ferry__pool_leave(ferry_op *op, int64_t result);
+/* Is this the operation of a lent buffer? */
+bool ferry__pool_owns(const ferry_loop *loop, const ferry_op *op);
+/* A send with FERRY_PUT has been delivered. */
+void ferry__pool_sent(ferry_loop *loop, ferry_op *op);
+/* A buffer has come back through the inbox. */
+void ferry__pool_returned(ferry_op *op);
+
 /* ---- timer.c ----------------------------------------------------------------------------- */
 
 void ferry__wheel_init(struct ferry__wheel *wheel, uint64_t now);
@@ -438,6 +520,8 @@ static inline uint64_t ferry__time_add(uint64_t a, uint64_t b) {
 void ferry__inbox_push(ferry_loop *loop, ferry_op *op);
 /* What has come in, oldest first; through link.next, NULL at its end. */
 ferry_op *ferry__inbox_take(ferry_loop *loop);
+/* What has come in begins to end. */
+void ferry__inbox_arrive(ferry_loop *loop);
 /* The loop is about to wait: false if it must not, because something has come in. */
 bool ferry__inbox_sleep(ferry_loop *loop);
 void ferry__inbox_awake(ferry_loop *loop);

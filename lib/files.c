@@ -33,6 +33,12 @@ void ferry_write(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, s
     ferry__submit(loop, op);
 }
 
+void ferry_read_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool, unsigned flags,
+                     ferry_cb *cb) {
+    ferry__fill(op, FERRY_OP_READ_POOL, fd, pool, 0, flags, cb);
+    ferry__submit(loop, op);
+}
+
 void ferry_writev(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
                   uint64_t offset, unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_WRITEV, fd, vecs, count, flags, cb);

@@ -88,6 +88,7 @@ static void lane_start(ferry_loop *loop, struct ferry__slot *slot, unsigned whic
             continue;
         }
         if (which == WRITE_LANE && start_gathered(loop, slot)) return;
+        if (ferry__op_row(op)->result == RESULT_LENT && !ferry__pool_prepare(loop, op)) return;
         if (loop->backend->submit(loop, op)) {
             ferry__op_move(op, OP_IN_LANE);
         } else {
@@ -182,8 +183,12 @@ void ferry__lane_end(ferry_loop *loop, ferry_op *op, int error) {
 /* Which lane op belongs into: READ_LANE, WRITE_LANE, -1 for none, or an error. */
 static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
     const struct ferry__op_row *row = ferry__op_row(op);
-    int direction = row->result == RESULT_IN ? READ_LANE : WRITE_LANE;
+    bool takes = row->result == RESULT_IN || row->result == RESULT_LENT;
+    int direction = takes ? READ_LANE : WRITE_LANE;
     if (row->lane == LANE_FREE) return -1;
+    if (op->code == FERRY_OP_READ_POOL && (kind == KIND_FILE || kind == KIND_OTHER)) {
+        return FERRY_EINVAL;
+    }
     if (row->lane != LANE_POSITION) return direction;
     bool current = op->offset == FERRY_CURRENT;
     if (!current && op->offset > (uint64_t)INT64_MAX) return FERRY_EINVAL;
@@ -219,6 +224,7 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
     }
     op->bits |= BIT_SLOT;
     slot->busy++;
+    if (ferry__op_row(op)->result == RESULT_LENT) ferry__op_pool(op)->users++;
     if (lane >= 0) {
         lane_push(loop, slot, op, (unsigned)lane);
     } else {
@@ -235,7 +241,7 @@ static bool flush_ordinary(ferry_loop *loop, struct ferry__slot *slot) {
     struct ferry__list *lane = &slot->lane[WRITE_LANE];
     ferry_op *op = lane->head;
     if (op == NULL || op != lane->tail || !ferry__slot_is_ordinary(slot) ||
-        ferry__op_shape(op) != ferry__shape(FERRY_OP_SEND, OP_LANE, BIT_SLOT | BIT_WRITE_LANE) ||
+        !ferry__op_is_plain_send(op, OP_LANE) ||
         (slot->lane[READ_LANE].head != NULL && slot->lane[READ_LANE].head->state == OP_LANE) ||
         !loop->backend->submit(loop, op)) {
         return false;
@@ -281,6 +287,9 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
     for (unsigned which = READ_LANE; which <= WRITE_LANE; which++) {
         struct ferry__list *lane = &slot->lane[which];
         ferry_op *op = lane->head;
+        if (op != NULL && (op->state == OP_DRY || op->state == OP_SPENT)) {
+            ferry__pool_unwait(loop, op);
+        }
         while (op != NULL && op->state == OP_IN_LANE) {
             ferry__op_stop(loop, op, false);
             op = ferry__list_next(lane, op);

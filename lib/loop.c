@@ -175,8 +175,11 @@ static inline void hand_over(ferry_loop *loop, ferry_op *op, ferry_cb *done) {
     if (FERRY__LIKELY((uintptr_t)done > (uintptr_t)FERRY_PULL)) {
         done(op);
     } else if (done == FERRY_PULL) {
-        *loop->reaped++ = (ferry_completion){
-            .op = op, .result = op->result, .transferred = op->transferred, .flags = op->flags};
+        *loop->reaped++ = (ferry_completion){.op = op,
+                                             .result = op->result,
+                                             .transferred = op->transferred,
+                                             .flags = op->flags,
+                                             .buffer = ferry_lent(op)};
         loop->reap_room--;
     }
 }
@@ -204,10 +207,12 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
             if (--slot->busy == 0 && slot->flags & SLOT_CLOSING) ferry__slot_dirty(loop, slot);
         }
         if (FERRY__UNLIKELY(op->bits & BIT_BACKGROUND)) loop->background--;
+        uint32_t puts = op->asked & FERRY_PUT;
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
         hand_over(loop, op, done);
+        if (puts) ferry__pool_sent(loop, op);
     }
 }
 
@@ -220,11 +225,11 @@ static bool has_results(const ferry_loop *loop) {
  * asked to end, alone in its lane. NULL, with nothing changed, if the record is something else. */
 static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__record *record) {
     ferry_op *op = record->op;
-    uint64_t shape = ferry__op_shape(op);
-    bool sends = shape == ferry__shape(FERRY_OP_SEND, OP_IN_LANE, BIT_SLOT | BIT_WRITE_LANE);
+    bool sends = ferry__op_is_plain_send(op, OP_IN_LANE);
     if (sends) {
         if ((uint64_t)record->result != op->len) return NULL;
-    } else if (shape != ferry__shape(FERRY_OP_RECV, OP_IN_LANE, BIT_SLOT) || record->result <= 0) {
+    } else if (ferry__op_shape(op) != ferry__shape(FERRY_OP_RECV, OP_IN_LANE, BIT_SLOT) ||
+               record->result <= 0) {
         return NULL;
     }
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
@@ -273,10 +278,12 @@ static unsigned deliver_records(ferry_loop *loop, unsigned left) {
         if (FERRY__UNLIKELY(op == NULL)) return left - deliver_rare(loop, *record);
         left--;
         ferry_cb *done = op->done;
+        uint32_t puts = op->asked & FERRY_PUT;
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
         hand_over(loop, op, done);
+        if (puts) ferry__pool_sent(loop, op);
     }
     return left;
 }
@@ -318,7 +325,7 @@ static uint64_t wait_deadline(ferry_loop *loop, bool may_wait, uint64_t limit) {
     return nearest < limit ? nearest : limit;
 }
 
-static void take_inbox(ferry_loop *loop) {
+void ferry__inbox_arrive(ferry_loop *loop) {
     ferry_op *next;
     for (ferry_op *op = ferry__inbox_take(loop); op != NULL; op = next) {
         next = op->link.next;
@@ -366,7 +373,7 @@ static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
     loop->now = ferry__os_clock();
     loop->ending = &loop->due;
     expire(loop);
-    take_inbox(loop);
+    ferry__inbox_arrive(loop);
     loop->ending = &loop->finished;
     ferry__accept_retry(loop);
     deliver_turn(loop);
@@ -381,6 +388,13 @@ static int adopt(ferry_loop *loop) {
     loop->owner = ferry__os_thread_self();
     loop->gate &= ~(uint32_t)GATE_NEW;
     return 0;
+}
+
+/* The loop that this thread runs: the innermost, if one is run in a callback of another. */
+static _Thread_local const ferry_loop *runs_here;
+
+bool ferry__loop_runs_here(const ferry_loop *loop) {
+    return runs_here == loop;
 }
 
 static int enter(ferry_loop *loop) {
@@ -402,9 +416,21 @@ static bool goes_on(ferry_loop *loop) {
     return loop->in_flight > loop->background || loop->holds > 0 || posts_wait(loop);
 }
 
-/* The end of a call that ran turns. */
-static int left_over(ferry_loop *loop, int error) {
+/* Around each call that runs turns. */
+static void begin(ferry_loop *loop) {
+    loop->running = true;
+    loop->reap_due = false;
+    loop->runs_inside = runs_here;
+    runs_here = loop;
+}
+
+static void end(ferry_loop *loop) {
+    runs_here = loop->runs_inside;
     loop->running = false;
+}
+
+static int left_over(ferry_loop *loop, int error) {
+    end(loop);
     atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
     return error != 0 ? error : goes_on(loop);
 }
@@ -413,8 +439,7 @@ int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
     if ((unsigned)mode > FERRY_RUN_NOWAIT) return FERRY_EINVAL;
     int error = enter(loop);
     if (error != 0) return error;
-    loop->running = true;
-    loop->reap_due = false;
+    begin(loop);
     if (mode == FERRY_RUN_DONE) {
         while (error == 0 && goes_on(loop) && !stop_asked(loop)) {
             error = turn(loop, true, UINT64_MAX);
@@ -438,7 +463,7 @@ int64_t ferry_reap(ferry_loop *loop, ferry_completion *completions, size_t max,
     if (error != 0) return error;
     bool waits = timeout_ns > 0;
     uint64_t limit = ferry__time_add(ferry__os_clock(), timeout_ns);
-    loop->running = true;
+    begin(loop);
     loop->reaped = completions;
     loop->reap_room = max;
     do {
@@ -507,8 +532,7 @@ int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
     atomic_store_explicit(&loop->inbox.refuses, true, memory_order_relaxed);
     atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
     loop->gate |= GATE_DRAIN;
-    loop->running = true;
-    loop->reap_due = false;
+    begin(loop);
     stop_all(loop);
     bool first = true;
     while (error == 0 && (loop->in_flight > 0 || posts_wait(loop))) {
@@ -520,7 +544,7 @@ int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
         error = turn(loop, true, limit);
         atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
     }
-    loop->running = false;
+    end(loop);
     return error;
 }
 
@@ -530,7 +554,9 @@ int ferry_loop_close(ferry_loop *loop) {
     if (!forked) {
         /* Whoever started the loop's thread may close it, once that thread has ended. */
         if (!is_owner(loop) && !ferry__os_thread_ended(loop->owner)) ferry__loop_check(loop, NULL);
-        if (loop->running || loop->in_flight > 0 || posts_wait(loop)) return FERRY_EBUSY;
+        if (loop->running || loop->in_flight > 0 || loop->pools != NULL || posts_wait(loop)) {
+            return FERRY_EBUSY;
+        }
         ferry__work_close(loop);
     }
     loop->backend->close(loop, forked);

@@ -23,11 +23,14 @@ static const char *const state_names[OP_STATE_COUNT] = {
     [OP_PAUSED] = "waiting for descriptors",
     [OP_WORK_WAIT] = "waiting",
     [OP_CLOSING] = "closing",
+    [OP_DRY] = "waiting for a buffer of its pool",
+    [OP_SPENT] = "waiting for buffers to be given back",
     [OP_IN_LANE] = "started",
     [OP_RUNNING] = "started",
     [OP_WORKING] = "with a worker",
     [OP_TIMER] = "ticking",
     [OP_POSTED] = "posted",
+    [OP_RETURNED] = "given back with its buffer",
     [OP_DONE] = "ended, its callback is next",
 };
 
@@ -176,6 +179,7 @@ void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flag
     if (op->bits & BIT_STAMP) stamp_forget(loop, op);
     if (op->bits & BIT_CANCEL_OWED) loop->cancels_owed--;
     if (op->bits & BIT_STOPPING) loop->stopping--;
+    if (ferry__op_row(op)->result == RESULT_LENT) ferry__pool_leave(op, result);
     op->result = result;
     op->flags = flags;
     /* Only what the system had in its hands: arguments that were refused may be anything. */
@@ -223,6 +227,10 @@ void ferry__op_flush_backlog(ferry_loop *loop) {
 
 /* ---- Asking it to end early -------------------------------------------------------------- */
 
+void ferry__op_interrupt(ferry_loop *loop, ferry_op *op) {
+    (void)loop->backend->cancel(loop, op);
+}
+
 static void cancel_in_backend(ferry_loop *loop, ferry_op *op) {
     /* Gathered sends are one request, which the backend knows by its first. */
     ferry_op *known = op;
@@ -258,10 +266,16 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     switch ((enum ferry__op_state)op->state) {
     case OP_IDLE:
     case OP_POSTED:
+    case OP_RETURNED:
     case OP_CLOSING:
     case OP_STATE_COUNT: return;
     case OP_DONE: /* a repeating timer between two completions remembers it */
         if (op->flags & FERRY_MORE) op->bits |= BIT_CANCEL;
+        return;
+    case OP_DRY:
+    case OP_SPENT:
+        ferry__pool_unwait(loop, op);
+        ferry__lane_end(loop, op, error);
         return;
     case OP_LANE: ferry__lane_end(loop, op, error); return;
     case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
@@ -316,6 +330,10 @@ static void leave(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags
     }
 }
 
+void ferry__op_leave(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags) {
+    leave(loop, op, result, flags);
+}
+
 static void transfer_failed(ferry_loop *loop, ferry_op *op, int error) {
     if (error == FERRY_ECANCELED && stop_wanted(op)) error = stop_error(op);
     if (op->state == OP_IN_LANE) {
@@ -327,7 +345,7 @@ static void transfer_failed(ferry_loop *loop, ferry_op *op, int error) {
 
 /* A multishot operation has a result and goes on: with the backend (record->flags has RECORD_MORE),
  * or as another try. One that was asked to end does so after its callback. */
-static ferry_op *more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t record_flags) {
+ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t record_flags) {
     if (op->deadline_ns != 0 && !(op->asked & FERRY_ABSOLUTE)) { /* it is the longest gap */
         if (op->bits & BIT_TIMED) ferry__wheel_remove(&loop->wheel, op);
         op->bits &= (uint16_t)~BIT_TIMED;
@@ -456,7 +474,7 @@ static ferry_op *land_fd(ferry_loop *loop, ferry_op *op, const struct ferry__rec
     if (op->code == FERRY_OP_ACCEPT) kind = ferry__slot(loop, op->fd)->kind;
     ferry__slot_claim(loop, (ferry_fd)record->result, kind);
     if (op->code == FERRY_OP_ACCEPT) ferry__accept_succeeded(loop);
-    if (op->asked & FERRY_MULTI) return more(loop, op, record->result, record->flags);
+    if (op->asked & FERRY_MULTI) return ferry__op_more(loop, op, record->result, record->flags);
     leave(loop, op, record->result, 0);
     return NULL;
 }
@@ -483,7 +501,7 @@ static void land_failed(ferry_loop *loop, ferry_op *op, int error) {
 /* Nothing came of it: another try, unless it was asked to end. */
 static void land_again(ferry_loop *loop, ferry_op *op, uint32_t flags) {
     if (stop_wanted(op)) {
-        if (ferry__op_row(op)->result == RESULT_IN || ferry__op_row(op)->result == RESULT_OUT) {
+        if (op->state == OP_IN_LANE && op->code != FERRY_OP_CONNECT) {
             transfer_failed(loop, op, stop_error(op));
         } else {
             land_failed(loop, op, stop_error(op));
@@ -509,10 +527,14 @@ static ferry_op *land_one(ferry_loop *loop, ferry_op *op, const struct ferry__re
         }
     } else if (op->bits & BIT_POLLING && record->result >= 0) {
         op->bits &= (uint16_t)~BIT_POLLING;
+        if (kind == RESULT_LENT) ferry__pool_ready(op);
         land_again(loop, op, 0);
-    } else if (record->flags & (RECORD_INTERRUPTED | RECORD_NOT_READY)) {
+    } else if (record->flags & (RECORD_INTERRUPTED | RECORD_NOT_READY | RECORD_NO_BUFFER)) {
+        if (kind == RESULT_LENT) ferry__pool_retry(op, record->flags);
         land_again(loop, op, record->flags);
-    } else if (kind == RESULT_IN || kind == RESULT_OUT) {
+    } else if (kind == RESULT_LENT && record->result >= 0) {
+        return ferry__pool_land(loop, op, record);
+    } else if (kind == RESULT_IN || kind == RESULT_OUT || kind == RESULT_LENT) {
         if (record->result < 0) {
             transfer_failed(loop, op, record->result);
             return NULL;
@@ -548,7 +570,9 @@ ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
 
 /* What came back through the inbox: a post, or work done. */
 void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
-    if (op->state == OP_POSTED) {
+    if (op->state == OP_RETURNED) {
+        ferry__pool_returned(op);
+    } else if (op->state == OP_POSTED) {
         loop->in_flight++;
         ferry__op_end(loop, op, 0, 0);
     } else {

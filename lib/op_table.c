@@ -10,6 +10,7 @@
 #define ANY_IN (ANY | FERRY_ALL)
 #define ANY_MORE (ANY | FERRY_MULTI)
 #define ANY_OUT (ANY | FERRY_SOME)
+#define ANY_SEND (ANY_OUT | FERRY_PUT)
 #define ANY_SYNC (ANY | FERRY_DATA)
 
 /* A table is read by its columns. */
@@ -25,12 +26,14 @@
     X(CONNECT,  "connect",  ANY,      BOTH,     NONE,  ALWAYS, ARG_FD | ARG_ADDR) \
     X(RECV,     "recv",     ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_BUFFER) \
     X(RECVV,    "recvv",    ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_VECTORS) \
-    X(SEND,     "send",     ANY_OUT,  WRITE,    OUT,   ALWAYS, ARG_FD | ARG_BUFFER) \
-    X(SENDV,    "sendv",    ANY_OUT,  WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS) \
+    X(RECV_POOL, "recv_pool", ANY_MORE, READ, LENT, ALWAYS, ARG_FD | ARG_POOL) \
+    X(SEND,     "send",     ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_BUFFER) \
+    X(SENDV,    "sendv",    ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS) \
     X(SHUTDOWN, "shutdown", ANY,      WRITE,    NONE,  EARLY,  ARG_FD | ARG_HOW) \
     X(OPEN,     "open",     ANY,      FREE,     FD,    ALWAYS, ARG_PATH) \
     X(READ,     "read",     ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_BUFFER) \
     X(READV,    "readv",    ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_VECTORS) \
+    X(READ_POOL, "read_pool", ANY_MORE, READ, LENT, ALWAYS, ARG_FD | ARG_POOL) \
     X(WRITE,    "write",    ANY_OUT,  POSITION, OUT,   EARLY,  ARG_FD | ARG_BUFFER) \
     X(WRITEV,   "writev",   ANY_OUT,  POSITION, OUT,   EARLY,  ARG_FD | ARG_VECTORS) \
     X(SYNC,     "sync",     ANY_SYNC, FREE,     NONE,  EARLY,  ARG_FD) \

@@ -25,6 +25,12 @@ void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *v
     ferry__submit(loop, op);
 }
 
+void ferry_recv_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool, unsigned flags,
+                     ferry_cb *cb) {
+    ferry__fill(op, FERRY_OP_RECV_POOL, fd, pool, 0, flags, cb);
+    ferry__submit(loop, op);
+}
+
 void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs, size_t count,
                  unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_SENDV, fd, vecs, count, flags, cb);

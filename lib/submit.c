@@ -32,7 +32,12 @@ static int how_check(const ferry_op *op) {
     return op->offset & ~(uint64_t)known || !(op->offset & access) ? FERRY_EINVAL : 0;
 }
 
-static int rare_check(ferry_op *op, unsigned checked) {
+static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
+    if (checked & ARG_POOL) {
+        if (op->buf == NULL) return FERRY_EFAULT;
+        op->len = 0;
+        return ferry__op_pool(op)->loop == loop ? 0 : FERRY_EINVAL;
+    }
     if (checked & ARG_VECTORS) return vectors_check(op);
     if (checked & ARG_ADDR) return op->buf ? ferry__os_addr_check(op->buf) : FERRY_EFAULT;
     if ((checked & ARG_PATH) && op->buf == NULL) return FERRY_EFAULT;
@@ -51,6 +56,7 @@ static int rare_check(ferry_op *op, unsigned checked) {
 
 static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *row) {
     if (op->asked & ~row->flags) return FERRY_EINVAL;
+    if (op->asked & FERRY_PUT && !ferry__pool_owns(loop, op)) return FERRY_EINVAL;
     if (loop->support[op->code] == SUPPORT_NONE) return FERRY_ENOTSUP;
     if (row->checked & ARG_FD) {
         if (op->fd < 0) return FERRY_EBADF;
@@ -60,7 +66,7 @@ static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *
         if (op->buf == NULL && op->len > 0) return FERRY_EFAULT;
         return op->len > LENGTH_MAX ? FERRY_EINVAL : 0;
     }
-    return rare_check(op, row->checked & ~(unsigned)ARG_FD);
+    return rare_check(loop, op, row->checked & ~(unsigned)ARG_FD);
 }
 
 /* ---- Letting in -------------------------------------------------------------------------- */
@@ -130,6 +136,7 @@ void ferry__submit(ferry_loop *loop, ferry_op *op) {
  * one. Its way out is land_ordinary() in loop.c. */
 static inline bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned which) {
     uint32_t unusual = op->asked | loop->gate | (loop->fork_count ^ ferry__os_fork_count);
+    if (unusual == FERRY_PUT && which == WRITE_LANE && ferry__pool_owns(loop, op)) unusual = 0;
     if (unusual != 0 || op->deadline_ns != 0 || op->buf == NULL ||
         op->len - 1 >= ORDINARY_BYTES_MAX || (uint64_t)op->fd >= loop->slot_count) {
         return false;

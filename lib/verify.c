@@ -46,7 +46,8 @@ static uint32_t verify_lane(struct tally *tally, const struct ferry__slot *slot,
     uint32_t length = 0, connects = 0;
     uint32_t started_max = which == WRITE_LANE && slot->gathered > 1 ? slot->gathered : 1;
     for (const ferry_op *op = lane->head; op != NULL; op = ferry__list_next(lane, op)) {
-        FERRY__ASSERT(op->state == OP_LANE || op->state == OP_IN_LANE);             /* 1 */
+        bool held = op->state == OP_DRY || op->state == OP_SPENT;
+        FERRY__ASSERT(held || op->state == OP_LANE || op->state == OP_IN_LANE);     /* 1 */
         FERRY__ASSERT(op->state == OP_LANE || length < started_max);                /* 2 */
         FERRY__ASSERT(((op->bits & BIT_WRITE_LANE) != 0) == (which == WRITE_LANE)); /* 1 */
         FERRY__ASSERT(op->state != OP_LANE || !(slot->flags & SLOT_CLOSING));       /* 2 */

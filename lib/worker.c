@@ -13,7 +13,7 @@
 
 #define THREADS_MAX 64
 
-struct ferry__pool {
+struct ferry__workers {
     struct ferry__lock lock;
     struct ferry__signal has_work;
     struct ferry__list queue; /* operations in OP_WORKING that no worker has taken; op->more: loop
@@ -31,7 +31,7 @@ struct ferry__pool {
     struct ferry__signal served;
 };
 
-static struct ferry__pool *shared_pool; /* guarded by ferry__os_process_lock() */
+static struct ferry__workers *shared_pool; /* guarded by ferry__os_process_lock() */
 
 /* ---- A worker ---------------------------------------------------------------------------- */
 
@@ -41,13 +41,13 @@ static int64_t carry_out(const ferry_op *op) {
     return fn((void *)(uintptr_t)op->buf);
 }
 
-static void queue_remove(struct ferry__pool *pool, ferry_op *op) {
+static void queue_remove(struct ferry__workers *pool, ferry_op *op) {
     ferry__list_remove(&pool->queue, op);
     pool->queued--;
 }
 
 static void *worker(void *arg) {
-    struct ferry__pool *pool = arg;
+    struct ferry__workers *pool = arg;
     ferry__os_lock(&pool->lock);
     uint32_t self = pool->numbered++;
     for (;;) {
@@ -76,8 +76,8 @@ static void *worker(void *arg) {
 
 /* ---- The pool ---------------------------------------------------------------------------- */
 
-static struct ferry__pool *pool_make(ferry_loop *loop, bool shared) {
-    struct ferry__pool *pool = ferry__os_reserve(sizeof *pool);
+static struct ferry__workers *pool_make(ferry_loop *loop, bool shared) {
+    struct ferry__workers *pool = ferry__os_reserve(sizeof *pool);
     if (pool == NULL) return NULL;
     ferry__os_lock_init(&pool->lock);
     ferry__os_signal_init(&pool->has_work);
@@ -90,20 +90,20 @@ static struct ferry__pool *pool_make(ferry_loop *loop, bool shared) {
 
 static void pool_join(ferry_loop *loop) {
     if (loop->own_workers) {
-        loop->pool = pool_make(loop, false);
+        loop->workers = pool_make(loop, false);
     } else {
         ferry__os_lock(ferry__os_process_lock());
         /* After a fork the parent's pool has no threads here: its memory is left behind. */
         if (shared_pool == NULL || shared_pool->fork_count != ferry__os_fork_count) {
             shared_pool = pool_make(loop, true);
         }
-        loop->pool = shared_pool;
-        if (loop->pool != NULL) loop->pool->users++;
+        loop->workers = shared_pool;
+        if (loop->workers != NULL) loop->workers->users++;
         ferry__os_unlock(ferry__os_process_lock());
     }
 }
 
-static void pool_end(struct ferry__pool *pool) {
+static void pool_end(struct ferry__workers *pool) {
     ferry__os_lock(&pool->lock);
     pool->ends = true;
     ferry__os_signal_all(&pool->has_work);
@@ -116,7 +116,7 @@ static void pool_end(struct ferry__pool *pool) {
 }
 
 /* A worker that has sent a result back may still be on its way out of the loop's inbox. */
-static void wait_until_let_go(struct ferry__pool *pool, const ferry_loop *loop) {
+static void wait_until_let_go(struct ferry__workers *pool, const ferry_loop *loop) {
     ferry__os_lock(&pool->lock);
     for (uint32_t i = 0; i < pool->numbered; i++) {
         while (pool->serves[i] == loop) ferry__os_signal_wait(&pool->served, &pool->lock);
@@ -125,8 +125,8 @@ static void wait_until_let_go(struct ferry__pool *pool, const ferry_loop *loop) 
 }
 
 void ferry__work_close(ferry_loop *loop) {
-    struct ferry__pool *pool = loop->pool;
-    loop->pool = NULL;
+    struct ferry__workers *pool = loop->workers;
+    loop->workers = NULL;
     if (pool == NULL || pool->fork_count != ferry__os_fork_count) return;
     wait_until_let_go(pool, loop);
     if (pool->shared) {
@@ -140,7 +140,7 @@ void ferry__work_close(ferry_loop *loop) {
 }
 
 /* Puts op into the queue. False if there is no thread to take it. */
-static bool pool_push(struct ferry__pool *pool, ferry_op *op) {
+static bool pool_push(struct ferry__workers *pool, ferry_op *op) {
     ferry__os_lock(&pool->lock);
     if (pool->queued >= pool->idle && pool->threads < pool->threads_max &&
         ferry__os_thread_start(&pool->thread[pool->threads], worker, pool) == 0) {
@@ -159,12 +159,12 @@ static bool pool_push(struct ferry__pool *pool, ferry_op *op) {
 /* ---- The loop's side --------------------------------------------------------------------- */
 
 static void hand_over(ferry_loop *loop, ferry_op *op) {
-    if (loop->pool == NULL) pool_join(loop);
+    if (loop->workers == NULL) pool_join(loop);
     op->more = (uint64_t)(uintptr_t)loop;
     op->link.next = NULL;
     enum ferry__op_state before = (enum ferry__op_state)op->state;
     ferry__op_move(op, OP_WORKING);
-    if (loop->pool != NULL && pool_push(loop->pool, op)) {
+    if (loop->workers != NULL && pool_push(loop->workers, op)) {
         loop->work_out++;
     } else {
         ferry__op_move(op, before);
@@ -192,7 +192,7 @@ void ferry__work_back(ferry_loop *loop) {
 }
 
 bool ferry__work_cancel(ferry_loop *loop, ferry_op *op) {
-    struct ferry__pool *pool = loop->pool;
+    struct ferry__workers *pool = loop->workers;
     ferry__os_lock(&pool->lock);
     ferry_op *queued = pool->queue.head;
     while (queued != NULL && queued != op) queued = ferry__list_next(&pool->queue, queued);
@@ -204,7 +204,7 @@ bool ferry__work_cancel(ferry_loop *loop, ferry_op *op) {
 }
 
 bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd) {
-    struct ferry__pool *pool = loop->pool;
+    struct ferry__workers *pool = loop->workers;
     if (pool == NULL || loop->work_out == 0) return false;
     ferry__os_lock(&pool->lock);
     ferry_op *op = pool->queue.head;

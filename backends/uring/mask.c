@@ -45,8 +45,11 @@ static int masked_setup(struct uring *uring, unsigned entries, struct io_uring_p
 }
 
 static bool refused(const struct uring *uring, const struct io_uring_sqe *sqe) {
+    bool multi = sqe->opcode == IORING_OP_RECV && sqe->ioprio & IORING_RECV_MULTISHOT;
     bool receives = sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_RECVMSG;
-    return (masked(uring, URING_FTRUNCATE) && sqe->opcode == URING_OP_FTRUNCATE) ||
+    return (masked(uring, URING_MULTI_RECV) && multi) ||
+           (masked(uring, URING_BUFFER_RING) && sqe->flags & IOSQE_BUFFER_SELECT && !multi) ||
+           (masked(uring, URING_FTRUNCATE) && sqe->opcode == URING_OP_FTRUNCATE) ||
            (masked(uring, URING_MULTI_ACCEPT) && sqe->opcode == IORING_OP_ACCEPT &&
             sqe->ioprio & IORING_ACCEPT_MULTISHOT) ||
            (masked(uring, URING_POLL_FIRST) && receives &&
@@ -69,6 +72,7 @@ static int masked_enter(struct uring *uring, unsigned submit, unsigned wait, uns
 
 static int masked_register(struct uring *uring, unsigned opcode, const void *arg, unsigned count) {
     if (masked(uring, URING_REGISTERED_RING) && opcode == IORING_REGISTER_RING_FDS) return -EINVAL;
+    if (masked(uring, URING_BUFFER_RING) && opcode == IORING_REGISTER_PBUF_RING) return -EINVAL;
     int result = plain_register(uring, opcode, arg, count);
     if (result >= 0 && opcode == IORING_REGISTER_PROBE && masked(uring, URING_FTRUNCATE)) {
         struct io_uring_probe *probe = (struct io_uring_probe *)(uintptr_t)arg;

@@ -31,7 +31,9 @@ static const struct {
     [URING_COOP_TASKRUN] = {"coop_taskrun", IORING_SETUP_COOP_TASKRUN},
     [URING_TASKRUN_FLAG] = {"taskrun_flag", IORING_SETUP_TASKRUN_FLAG},
     [URING_REGISTERED_RING] = {"registered_ring", 0},
+    [URING_BUFFER_RING] = {"buffer_ring", 0},
     [URING_MULTI_ACCEPT] = {"multi_accept", 0},
+    [URING_MULTI_RECV] = {"multi_recv", 0},
     [URING_POLL_FIRST] = {"poll_first", 0},
     [URING_SINGLE_ISSUER] = {"single_issuer", IORING_SETUP_SINGLE_ISSUER},
     [URING_DEFER_TASKRUN] = {"defer_taskrun", IORING_SETUP_DEFER_TASKRUN},
@@ -315,6 +317,10 @@ static int ring_remake(ferry_loop *loop, struct uring *uring) {
         io_uring_queue_exit(&uring->ring);
         error = FERRY_ENOMEM;
     }
+    if (error == 0 && !ferry__uring_pools_again(loop)) {
+        io_uring_queue_exit(&uring->ring);
+        error = FERRY_ENOMEM;
+    }
     if (error == 0) {
         io_uring_queue_exit(&before.ring);
     } else {
@@ -341,8 +347,19 @@ static void probe_poll_first(struct io_uring_sqe *sqe, int fd) {
     sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
 
+static void probe_multi_recv(struct io_uring_sqe *sqe, int fd) {
+    io_uring_prep_recv(sqe, fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->ioprio |= IORING_RECV_MULTISHOT;
+}
+
 static void probe_multi_accept(struct io_uring_sqe *sqe, int fd) {
     io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, 0);
+}
+
+/* A kernel that knows the call looks at its argument, which is nowhere. */
+static bool has_buffer_rings(struct uring *uring) {
+    return uring->calls->register_(uring, IORING_REGISTER_PBUF_RING, (void *)1, 1) == -EFAULT;
 }
 
 /* What only a try can tell. */
@@ -353,6 +370,7 @@ static void find_by_trying(ferry_loop *loop, struct uring *uring) {
     } tries[] = {
         {URING_POLL_FIRST, probe_poll_first},
         {URING_MULTI_ACCEPT, probe_multi_accept},
+        {URING_MULTI_RECV, probe_multi_recv},
     };
     for (unsigned i = 0; i < sizeof tries / sizeof tries[0]; i++) {
         if (uring->found[tries[i].feature] == FERRY_FEATURE_MASKED) continue;
@@ -378,6 +396,7 @@ int ferry__uring_adopt(ferry_loop *loop) {
     (void)uring->calls->register_(uring, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2);
     uring->adopted = true;
     find_by_trying(loop, uring);
+    find(uring, URING_BUFFER_RING, has_buffer_rings(uring));
     return 0;
 }
 
@@ -433,6 +452,9 @@ const struct ferry__backend ferry__backend_uring = {
     .wait = ferry__uring_wait,
     .read = ferry__uring_read,
     .wake = ferry__uring_wake,
+    .pool_open = ferry__uring_pool_open,
+    .pool_offer = ferry__uring_pool_offer,
+    .pool_close = ferry__uring_pool_close,
     .describe = ferry__uring_describe,
     .gather_max = URING_GATHER_MAX,
 };

@@ -35,6 +35,7 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
     [FERRY_OP_CONNECT] = RING(connect),
     [FERRY_OP_RECV] = {.prep = prep_recv},
     [FERRY_OP_RECVV] = RING(recvv),
+    [FERRY_OP_RECV_POOL] = RING(recv_pool),
     [FERRY_OP_SEND] = {.prep = prep_send},
     [FERRY_OP_SENDV] = RING(sendv),
     [FERRY_OP_SHUTDOWN] = CORE,
@@ -43,6 +44,7 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
     [FERRY_OP_OPEN] = PUNTED(open, ALWAYS),
     [FERRY_OP_READ] = PUNTED(read, FILES),
     [FERRY_OP_READV] = PUNTED(vectored, FILES),
+    [FERRY_OP_READ_POOL] = RING(read_pool),
     [FERRY_OP_WRITE] = PUNTED(write, FILES),
     [FERRY_OP_WRITEV] = PUNTED(vectored, FILES),
     [FERRY_OP_SYNC] = PUNTED(sync, ALWAYS),
@@ -77,7 +79,8 @@ static inline void prep_send(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
 
 unsigned ferry__uring_poll_events(const ferry_op *op) {
     switch (ferry__op_row(op)->result) {
-    case RESULT_IN: return POLLIN;
+    case RESULT_IN:
+    case RESULT_LENT: return POLLIN;
     case RESULT_OUT: return POLLOUT;
     default: break;
     }

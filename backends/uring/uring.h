@@ -26,7 +26,9 @@ enum uring_feature {
     URING_COOP_TASKRUN,    /* setup: completions do not interrupt the program */
     URING_TASKRUN_FLAG,    /* setup: tells when entering would bring something */
     URING_REGISTERED_RING, /* the ring's descriptor is looked up once */
+    URING_BUFFER_RING,     /* the kernel picks the buffers of a pool */
     URING_MULTI_ACCEPT,    /* one entry accepts again and again */
+    URING_MULTI_RECV,      /* one entry receives again and again */
     URING_POLL_FIRST,      /* a receive waits for data before it tries */
     URING_SINGLE_ISSUER,   /* setup: one thread submits */
     URING_DEFER_TASKRUN,   /* setup: completions are worked out when the loop waits */
@@ -135,6 +137,14 @@ bool ferry__uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned co
 bool ferry__uring_cancel(ferry_loop *loop, ferry_op *op);
 /* Which readiness op waits for; 0: none could help. */
 unsigned ferry__uring_poll_events(const ferry_op *op);
+
+/* pool.c */
+void ferry__uring_pool_open(ferry_loop *loop, ferry_pool *pool);
+void ferry__uring_pool_offer(ferry_pool *pool, const ferry_buffer *buffer);
+void ferry__uring_pool_close(ferry_loop *loop, ferry_pool *pool, bool forked);
+/* The rings of all pools, for a ring that was made anew. */
+bool ferry__uring_pools_again(ferry_loop *loop);
+uring_prep ferry__uring_prep_recv_pool, ferry__uring_prep_read_pool;
 
 /* sockets.c */
 uring_prep ferry__uring_prep_recvv;

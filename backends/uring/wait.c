@@ -78,6 +78,9 @@ static void read_error(struct ferry__record *record) {
     } else if (interrupted(error) || unasked(record->op, error)) {
         record->result = 0;
         record->flags = RECORD_INTERRUPTED;
+    } else if (error == ENOBUFS && ferry__op_row(record->op)->result == RESULT_LENT) {
+        record->result = 0;
+        record->flags = RECORD_NO_BUFFER;
     } else if (error == EAGAIN && ferry__uring_poll_events(record->op) != 0) {
         record->result = 0; /* opened elsewhere as nonblocking: the ring does not wait for it */
         record->flags = RECORD_NOT_READY;

@@ -26,6 +26,19 @@ struct target {
     ferry_file file;
 };
 
+/* For the loop at hand: opened before anything is submitted, closed before the loop is. */
+static ferry_pool *pool;
+
+static ferry_loop *with_pool(ferry_loop *loop) {
+    assert_int_equal(ferry_pool_open(loop, &pool, 2, 64, 0, 0), 0);
+    return loop;
+}
+
+static void close_with_pool(ferry_loop *loop) {
+    assert_int_equal(ferry_pool_close(pool), 0);
+    test_close(loop);
+}
+
 static int64_t work_nothing(void *arg) {
     (void)arg;
     return 0;
@@ -44,6 +57,8 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     case FERRY_OP_CONNECT: ferry_connect(loop, op, t->fd, &t->addr, flags, probe_done); break;
     case FERRY_OP_RECV: ferry_recv(loop, op, t->fd, t->buf, 64, flags, probe_done); break;
     case FERRY_OP_RECVV: ferry_recvv(loop, op, t->fd, &t->vec, 1, flags, probe_done); break;
+    case FERRY_OP_RECV_POOL: ferry_recv_pool(loop, op, t->fd, pool, flags, probe_done); break;
+    case FERRY_OP_READ_POOL: ferry_read_pool(loop, op, t->fd, pool, flags, probe_done); break;
     case FERRY_OP_SEND: ferry_send(loop, op, t->fd, t->buf, 64, flags, probe_done); break;
     case FERRY_OP_SENDV: ferry_sendv(loop, op, t->fd, &t->vec, 1, flags, probe_done); break;
     case FERRY_OP_SHUTDOWN:
@@ -71,7 +86,7 @@ static int takes_descriptor(unsigned code) {
 static void each_ends_with(ferry_fd fd, unsigned flags, int only_descriptors, int64_t result) {
     static struct probe probes[FERRY_OP_COUNT];
     static struct target targets[FERRY_OP_COUNT];
-    ferry_loop *loop = test_loop();
+    ferry_loop *loop = with_pool(test_loop());
     memset(probes, 0, sizeof probes);
     for (unsigned code = FERRY_OP_NOP; code < FERRY_OP_COUNT; code++) {
         if (code == FERRY_OP_POST || (only_descriptors && !takes_descriptor(code))) continue;
@@ -86,7 +101,7 @@ static void each_ends_with(ferry_fd fd, unsigned flags, int only_descriptors, in
         probe_check(&probes[code], result);
         assert_int_equal(probes[code].transferred, 0);
     }
-    test_close(loop);
+    close_with_pool(loop);
 }
 
 static void contract_01_bad_flags_arrive_as_completions(void **state) {
@@ -256,7 +271,7 @@ static void contract_01_no_kind_allocates(void **state) {
     struct ledger ledger = {0, 0, 0, 0};
     int fds[2];
     unix_pair(fds, SOCK_STREAM);
-    ferry_loop *loop = ledger_loop(&ledger);
+    ferry_loop *loop = with_pool(ledger_loop(&ledger));
     for (int round = 0; round < 2; round++) {
         for (unsigned code = FERRY_OP_NOP; code < FERRY_OP_CLOSE; code++) {
             if (code == FERRY_OP_POST) continue;
@@ -274,7 +289,7 @@ static void contract_01_no_kind_allocates(void **state) {
         if (opened >= 0) close(opened);
         assert_int_equal(ledger.allocated_inside, 0);
     }
-    test_close(loop);
+    close_with_pool(loop);
     assert_int_equal(ledger.allocations, ledger.releases);
     close(fds[0]);
     close(fds[1]);
@@ -302,7 +317,7 @@ static int helper_submit_twice(void) {
     unix_pair(fds, SOCK_STREAM);
     target.fd = fds[0];
     ferry_addr_parse(&target.addr, "unix:/nowhere");
-    ferry_loop *loop = test_loop();
+    ferry_loop *loop = with_pool(test_loop());
     submit(loop, code, &probe.op, &target, 0);
     if (getenv("FERRY_TEST_AGAIN")) {
         ferry_again(loop, &probe.op);

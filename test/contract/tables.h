@@ -30,6 +30,7 @@
     X(rule_08_file_tests)                                                                          \
     X(rule_09_tests)                                                                               \
     X(rule_09_broken_tests)                                                                        \
+    X(rule_10_tests)                                                                               \
     X(rule_11_tests)                                                                               \
     X(rule_11_process_tests)                                                                       \
     X(rule_12_tests)                                                                               \
@@ -67,6 +68,7 @@
     X(rule_01_helpers)                                                                             \
     X(rule_03_helpers)                                                                             \
     X(rule_04_helpers)                                                                             \
+    X(rule_10_helpers)                                                                             \
     X(rule_11_helpers)                                                                             \
     X(rule_13_helpers)
 
