@@ -258,9 +258,8 @@ struct ferry_op {
 #define FERRY_BACKGROUND 0x4u /* any: does not keep ferry_run() going */
 #define FERRY_ABSOLUTE 0x8u   /* any: times are points on ferry_now()'s clock, not spans */
 #define FERRY_DATA 0x10u      /* sync: the data and what is needed to read it, no other metadata */
-#define FERRY_MULTI 0x20u /* accept, pooled receives: goes on after each result, with FERRY_MORE   \
-                           */
-#define FERRY_PUT 0x40u   /* send of a lent buffer: its pool has it back at the completion */
+#define FERRY_MULTI 0x20u     /* goes on after each result, which comes with FERRY_MORE */
+#define FERRY_PUT 0x40u       /* send of a lent buffer: its pool has it back at the completion */
 
 /* In the place of a callback: the completion is for ferry_reap(). */
 #define FERRY_PULL ((ferry_cb *)1)

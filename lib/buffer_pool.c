@@ -245,7 +245,7 @@ void ferry__pool_retry(ferry_op *op, uint32_t flags) {
 }
 
 void ferry__pool_leave(ferry_op *op, int64_t result) {
-    if (result <= 0) op->offset = 0; /* the last completion's */
+    if (result <= 0) op->offset = 0;    /* the last completion's */
     if (!(op->bits & BIT_SLOT)) return; /* it was refused before it could use the pool */
     unassign(op);
     ferry__op_pool(op)->users--;
@@ -286,6 +286,23 @@ static void interrupt(ferry_loop *loop, ferry_op *op) {
     if (op->more == loop->stats.turns) return;
     op->more = loop->stats.turns;
     ferry__op_interrupt(loop, op);
+}
+
+ferry_op *ferry__pool_land_ordinary(ferry_loop *loop, const struct ferry__record *record) {
+    const ferry_op usual = {
+        .asked = FERRY_MULTI, .code = FERRY_OP_RECV_POOL, .state = OP_IN_LANE, .bits = BIT_SLOT};
+    ferry_op *op = record->op;
+    ferry_pool *pool = ferry__op_pool(op);
+    if (ferry__op_shape(op) != ferry__op_shape(&usual) || record->result <= 0 ||
+        (record->flags & (RECORD_BUFFER | RECORD_MORE)) != (RECORD_BUFFER | RECORD_MORE) ||
+        ferry__slot(loop, op->fd)->lent + 1u >= pool->credit) {
+        return NULL;
+    }
+    op->result = record->result;
+    op->transferred = (uint64_t)record->result;
+    op->flags = FERRY_MORE;
+    lend(loop, op, landed_in(op, record), (uint64_t)record->result);
+    return op;
 }
 
 ferry_op *ferry__pool_land(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
@@ -367,9 +384,9 @@ bool ferry__pool_owns(const ferry_loop *loop, const ferry_op *op) {
     return false;
 }
 
-void ferry__pool_sent(ferry_loop *loop, ferry_op *op) {
+void ferry__pool_sent(ferry_op *op) {
     /* Its callback may have given it back already, or sent it on. */
-    if (!ferry__pool_owns(loop, op) || op->state != OP_IDLE) return;
     ferry_buffer *buffer = ferry_container(op, ferry_buffer, op);
+    if (buffer->state != BUFFER_LENT || op->state != OP_IDLE) return;
     give_back(buffer->pool, buffer);
 }

@@ -305,9 +305,10 @@ struct ferry_loop {
 /* The only writer of an operation's state. */
 static inline void ferry__op_move(ferry_op *op, enum ferry__op_state state);
 /* Makes a record its operation's end, or the start of its next step. Returns a multishot operation
- * that has a result and stays in flight: its callback is next, ferry__op_goes_on() after it. */
+ * that has a result and stays in flight: its callback is next, and after it, with BIT_LAST, the
+ * end: ferry__op_last(). */
 ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record);
-void ferry__op_goes_on(ferry_loop *loop, ferry_op *op);
+void ferry__op_last(ferry_loop *loop, ferry_op *op);
 /* A multishot operation has a result and goes on: with the backend (record_flags has RECORD_MORE),
  * or as another try. */
 ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t record_flags);
@@ -478,6 +479,9 @@ static inline ferry_buffer *ferry__pool_assigned(const ferry_op *op) {
 
 /* The first of its lane is to be submitted: false if it has to wait for a buffer, or its peer. */
 bool ferry__pool_prepare(ferry_loop *loop, ferry_op *op);
+/* A plain result of a multishot that goes on with the system, the ordinary case: op, ready for its
+ * callback, or NULL with nothing changed. */
+ferry_op *ferry__pool_land_ordinary(ferry_loop *loop, const struct ferry__record *record);
 /* What has come of it. */
 ferry_op *ferry__pool_land(ferry_loop *loop, ferry_op *op, const struct ferry__record *record);
 /* op was waiting for a buffer and waits in its lane only, from now on. */
@@ -490,8 +494,8 @@ void ferry__pool_retry(ferry_op *op, uint32_t record_flags);
 void ferry__pool_leave(ferry_op *op, int64_t result);
 /* Is this the operation of a lent buffer? */
 bool ferry__pool_owns(const ferry_loop *loop, const ferry_op *op);
-/* A send with FERRY_PUT has been delivered. */
-void ferry__pool_sent(ferry_loop *loop, ferry_op *op);
+/* A send with FERRY_PUT has been delivered; it was let in only if ferry__pool_owns() said so. */
+void ferry__pool_sent(ferry_op *op);
 /* A buffer has come back through the inbox. */
 void ferry__pool_returned(ferry_op *op);
 

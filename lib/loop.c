@@ -212,7 +212,7 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
         hand_over(loop, op, done);
-        if (puts) ferry__pool_sent(loop, op);
+        if (puts) ferry__pool_sent(op);
     }
 }
 
@@ -258,11 +258,15 @@ static bool stop_asked(ferry_loop *loop) {
 
 /* A record that is no plain transfer: 1 if a callback came of it at once, 0 if the lists have what
  * did. */
-static unsigned deliver_rare(ferry_loop *loop, struct ferry__record record) {
-    ferry_op *op = loop->backend->read(loop, &record) ? ferry__op_land(loop, &record) : NULL;
-    if (op == NULL) return 0;
+static unsigned deliver_rare(ferry_loop *loop, const struct ferry__record *record) {
+    ferry_op *op = ferry__pool_land_ordinary(loop, record);
+    if (op == NULL) {
+        struct ferry__record copy = *record;
+        op = loop->backend->read(loop, &copy) ? ferry__op_land(loop, &copy) : NULL;
+        if (op == NULL) return 0;
+    }
     hand_over(loop, op, op->done);
-    ferry__op_goes_on(loop, op);
+    if (FERRY__UNLIKELY(op->bits & BIT_LAST)) ferry__op_last(loop, op);
     return 1;
 }
 
@@ -275,7 +279,11 @@ static unsigned deliver_records(ferry_loop *loop, unsigned left) {
         if (!may_hand_over(loop, record->op)) break;
         loop->records.head++;
         ferry_op *op = land_ordinary(loop, record);
-        if (FERRY__UNLIKELY(op == NULL)) return left - deliver_rare(loop, *record);
+        if (FERRY__UNLIKELY(op == NULL)) {
+            left -= deliver_rare(loop, record);
+            if (loop->landed.head != NULL) break;
+            continue;
+        }
         left--;
         ferry_cb *done = op->done;
         uint32_t puts = op->asked & FERRY_PUT;
@@ -283,7 +291,7 @@ static unsigned deliver_records(ferry_loop *loop, unsigned left) {
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
         hand_over(loop, op, done);
-        if (puts) ferry__pool_sent(loop, op);
+        if (puts) ferry__pool_sent(op);
     }
     return left;
 }
@@ -306,9 +314,9 @@ static void deliver_turn(ferry_loop *loop) {
     loop->reap_due = false;
     while (left > 0 && has_results(loop) && !stop_asked(loop)) {
         if (loop->landed.head == NULL) left = deliver_records(loop, left);
-        left = deliver_list(loop, &loop->landed, left, TURN_CALLBACKS);
-        left = deliver_list(loop, &loop->due, left, AT_ONCE);
-        left = deliver_list(loop, &loop->finished, left, AT_ONCE);
+        if (loop->landed.head) left = deliver_list(loop, &loop->landed, left, TURN_CALLBACKS);
+        if (loop->due.head) left = deliver_list(loop, &loop->due, left, AT_ONCE);
+        if (loop->finished.head) left = deliver_list(loop, &loop->finished, left, AT_ONCE);
     }
     loop->delivered = TURN_CALLBACKS - left;
 }

@@ -363,8 +363,7 @@ ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_
     return op;
 }
 
-void ferry__op_goes_on(ferry_loop *loop, ferry_op *op) {
-    if (!(op->bits & BIT_LAST)) return;
+void ferry__op_last(ferry_loop *loop, ferry_op *op) {
     loop->ending = &loop->landed;
     leave(loop, op, stop_error(op), 0);
     loop->ending = &loop->finished;

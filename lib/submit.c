@@ -55,8 +55,11 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
 }
 
 static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *row) {
+    if (op->asked & FERRY_PUT && !ferry__pool_owns(loop, op)) {
+        op->asked &= ~FERRY_PUT;
+        return FERRY_EINVAL;
+    }
     if (op->asked & ~row->flags) return FERRY_EINVAL;
-    if (op->asked & FERRY_PUT && !ferry__pool_owns(loop, op)) return FERRY_EINVAL;
     if (loop->support[op->code] == SUPPORT_NONE) return FERRY_ENOTSUP;
     if (row->checked & ARG_FD) {
         if (op->fd < 0) return FERRY_EBADF;
