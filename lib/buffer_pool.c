@@ -50,6 +50,7 @@ static ferry_pool *pool_make(ferry_loop *loop, size_t count, size_t size) {
     return NULL;
 }
 
+static void aim_at(ferry_pool *pool, uint32_t wanted);
 static void offer_some(ferry_pool *pool);
 
 int ferry_pool_open(ferry_loop *loop, ferry_pool **pool, size_t count, size_t size, size_t credit,
@@ -67,7 +68,7 @@ int ferry_pool_open(ferry_loop *loop, ferry_pool **pool, size_t count, size_t si
     made->credit = (uint32_t)(credit == 0 ? count / 8 : credit < count ? credit : count);
     if (made->credit == 0) made->credit = 1;
     if (loop->backend->pool_open != NULL) loop->backend->pool_open(loop, made);
-    made->offer_aim = OFFERS_AT_FIRST;
+    aim_at(made, OFFERS_AT_FIRST);
     made->next = loop->pools;
     loop->pools = made;
     offer_some(made);
@@ -119,10 +120,10 @@ static void keep(ferry_pool *pool, ferry_buffer *buffer) {
 }
 
 /* Half of the pool at most: the system must not let one peer have them all before we see it. */
-static uint32_t offers_wanted(const ferry_pool *pool) {
+static void aim_at(ferry_pool *pool, uint32_t wanted) {
     uint32_t most = pool->count > 1 ? pool->count / 2 : 1;
     if (most > pool->offer_max) most = pool->offer_max;
-    return pool->offer_aim < most ? pool->offer_aim : most;
+    pool->offer_aim = wanted < most ? wanted : most;
 }
 
 static void offer(ferry_pool *pool, ferry_buffer *buffer) {
@@ -132,7 +133,7 @@ static void offer(ferry_pool *pool, ferry_buffer *buffer) {
 }
 
 static void offer_some(ferry_pool *pool) {
-    while (pool->offered < offers_wanted(pool) && pool->free > 0) offer(pool, take(pool));
+    while (pool->offered < pool->offer_aim && pool->free > 0) offer(pool, take(pool));
 }
 
 /* ---- Who waits --------------------------------------------------------------------------- */
@@ -175,7 +176,7 @@ static void free_one(ferry_pool *pool, ferry_buffer *buffer) {
         buffer->state = BUFFER_TAKEN;
         op->len = (uint64_t)(uintptr_t)buffer;
         ferry__lane_restart(pool->loop, op);
-    } else if (pool->offered < offers_wanted(pool)) {
+    } else if (pool->offered < pool->offer_aim) {
         offer(pool, buffer);
     } else {
         keep(pool, buffer);
@@ -240,7 +241,7 @@ void ferry__pool_retry(ferry_op *op, uint32_t flags) {
     ferry_pool *pool = ferry__op_pool(op);
     unassign(op);
     if (!(flags & RECORD_NO_BUFFER)) return;
-    if (pool->free > 0 && pool->offer_aim < pool->count) pool->offer_aim *= 2;
+    if (pool->free > 0) aim_at(pool, pool->offer_aim * 2);
     offer_some(pool);
 }
 
@@ -263,7 +264,8 @@ static ferry_buffer *landed_in(ferry_op *op, const struct ferry__record *record)
         FERRY__ASSERT(index < pool->fresh && pool->buffers[index].state == BUFFER_OFFERED);
         buffer = &pool->buffers[index];
         pool->offered--;
-        if (pool->free > 0) offer(pool, take(pool));
+        /* What is given back goes there first: to fill it up each time would only move more. */
+        if (pool->offered < pool->offer_aim / 2 + 1) offer_some(pool);
     }
     return buffer;
 }

@@ -251,9 +251,13 @@ static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__reco
     return op;
 }
 
-static bool stop_asked(ferry_loop *loop) {
+static inline bool stop_called(ferry_loop *loop) {
     /* relaxed: what the stopper wrote before is handed over by posts, not by this. */
-    return loop->reap_due || atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed);
+    return atomic_load_explicit(&loop->inbox.stop, memory_order_relaxed);
+}
+
+static bool stop_asked(ferry_loop *loop) {
+    return loop->reap_due || stop_called(loop);
 }
 
 /* A record that is no plain transfer: 1 if a callback came of it at once, 0 if the lists have what
@@ -273,7 +277,7 @@ static unsigned deliver_rare(ferry_loop *loop, const struct ferry__record *recor
 /* Ordinary records, some at a time, until one of another kind. */
 static unsigned deliver_records(ferry_loop *loop, unsigned left) {
     unsigned until = left > AT_ONCE ? left - AT_ONCE : 0;
-    while (left != until && ferry__records_any(loop) && !stop_asked(loop)) {
+    while (left != until && ferry__records_any(loop) && !stop_called(loop)) {
         const struct ferry__record *record =
             &loop->records.at[loop->records.head & loop->records.mask];
         if (!may_hand_over(loop, record->op)) break;

@@ -37,7 +37,10 @@ def usable_backends(build):
 
 def echo_commands(build, backends):
     bench = f"{build}/bench"
-    commands = {f"ferry {name}": [f"{bench}/echo_ferry", "--backend", name] for name in backends}
+    commands = {}
+    for name in backends:
+        commands[f"ferry {name}, pool"] = [f"{bench}/echo_pool", "--backend", name]
+        commands[f"ferry {name}"] = [f"{bench}/echo_ferry", "--backend", name]
     commands["liburing"] = [f"{bench}/echo_uring"]
     commands["epoll"] = [f"{bench}/echo_epoll"]
     commands["libuv"] = [f"{bench}/echo_uv"]
@@ -64,7 +67,7 @@ def machine():
 
 def measure_echo(build, backends, full, progress):
     commands = echo_commands(build, backends)
-    subjects = [f"ferry {name}" for name in backends]
+    subjects = [name for name in commands if name.startswith("ferry ")]
     lines, goals, notes = [], [], []
     for case in FULL_ECHOES if full else (ECHO,):
         rounds, dropped = echo.measure(build, commands, case, 21 if full else 15,
@@ -95,6 +98,20 @@ def measure_copy(build, backends, full, progress):
         goals += report.copy_goals(rounds, f"ferry {name}")
     title = f"copy {files.FILE_BYTES // files.MIB} MiB, cached"
     return report.copy_section(title, rounds, list(commands), instructions), goals
+
+
+def measure_idle(build, backends, progress):
+    """Memory of idle connections: a line for each backend."""
+    goals = []
+    for name in backends:
+        progress.show("measuring idle connections", f"on {name}")
+        done = subprocess.run([f"{build}/bench/idle", name], env=environment(), text=True,
+                              capture_output=True, check=False)
+        if done.returncode != 0:
+            raise Failure(f"idle on {name}: {done.stderr.strip() or 'failed'}")
+        _, memory, connections = done.stdout.split()
+        goals += report.idle_goals(f"ferry {name}", float(memory), int(connections))
+    return goals
 
 
 def measure_parts(build, backends, progress):
@@ -134,6 +151,7 @@ def run(build, full):
     try:
         lines, goals, notes = measure_echo(build, backends, full, progress)
         copy_lines, copy_goals = measure_copy(build, backends, full, progress)
+        idle_goals = measure_idle(build, backends, progress)
         parts = measure_parts(build, backends, progress) if full else []
     finally:
         progress.end()
@@ -144,7 +162,7 @@ def run(build, full):
     if parts:
         print("\nparts, median of 7 runs\n" + "\n".join(parts))
     print("\ngoals (the lower and upper quartile in brackets)")
-    print("\n".join(goals + copy_goals + notes))
+    print("\n".join(goals + copy_goals + idle_goals + notes))
     print(f"every byte was compared; it took {time.monotonic() - began:.0f} s")
 
 

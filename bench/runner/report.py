@@ -84,6 +84,11 @@ def echo_goals(rounds, subject, instructions):
     ]
 
 
+def idle_goals(subject, memory, connections):
+    return [f"  {subject}, {memory:.0f} bytes of process memory per idle connection, of {connections} "
+            f"(<= 300): {verdict(memory <= 300)}"]
+
+
 def copy_goals(rounds, subject):
     against_cp = ratios(rounds, subject, "cp", "wall_ns")
     return [f"  {subject}, copy takes {spread(against_cp)} x cp --reflink=never (<= 1.00): "
