@@ -193,6 +193,8 @@ struct ferry__slot {
     uint16_t connects; /* connects in the write lane: the read lane waits */
     uint16_t flags;    /* SLOT_... */
     uint16_t lent;     /* pool buffers that hold what came from here and are not yet given back */
+    uint16_t turn;     /* the last in which results of multishot operations were delivered, and */
+    uint16_t results;  /* how many it were */
 };
 
 _Static_assert(offsetof(struct ferry__slot, lent) + 2 - offsetof(struct ferry__slot, gathered) == 8,
@@ -219,6 +221,14 @@ struct ferry__wheel {
 /* ---- Completions ------------------------------------------------------------------------- */
 
 #define TURN_CALLBACKS 1024u
+#define TURN_RESULTS 32u /* of multishot operations on one descriptor */
+
+/* Records put off to the next turn, for the others' sake: as if they were still with the backend.
+ */
+struct ferry__later {
+    struct ferry__record *at;
+    uint32_t mask, head, tail;
+};
 
 /* ---- Threads ----------------------------------------------------------------------------- */
 
@@ -252,6 +262,7 @@ struct ferry_loop {
     uint64_t in_flight;                           /* submitted and not yet delivered */
     uint64_t background; /* of those, the ones that do not keep ferry_run() going */
     struct ferry__records records;
+    struct ferry__later later;
     uint32_t delivered; /* completions delivered in this turn */
     bool running;
     const ferry_loop *runs_inside; /* the loop in whose callback this one is run */
@@ -583,7 +594,18 @@ static inline void ferry__op_check_memory(const ferry_op *op) {
     ((condition) ? (void)0 : ferry__assert_failed(#condition, __FILE__, __LINE__))
 FERRY__NORETURN void ferry__assert_failed(const char *condition, const char *file, int line);
 
-/* Is a record waiting? Room for another? */
+/* Has a multishot operation on this descriptor had its share of this turn? Counts it in, if not. */
+static inline bool ferry__slot_had_share(const ferry_loop *loop, struct ferry__slot *slot) {
+    if (slot->turn != (uint16_t)loop->stats.turns) {
+        slot->turn = (uint16_t)loop->stats.turns;
+        slot->results = 0;
+    }
+    if (slot->results == TURN_RESULTS) return true;
+    slot->results++;
+    return false;
+}
+
+/* Is a record waiting? */
 static inline bool ferry__records_any(const ferry_loop *loop) {
     return loop->records.head != loop->records.tail;
 }

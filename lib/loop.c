@@ -93,7 +93,14 @@ static int tables_reserve(ferry_loop *loop) {
     return loop->slots == NULL || loop->spares == NULL ? FERRY_ENOMEM : 0;
 }
 
+static int later_reserve(ferry_loop *loop) {
+    loop->later.mask = loop->records.mask;
+    loop->later.at = ferry__os_reserve((loop->later.mask + 1u) * sizeof *loop->later.at);
+    return loop->later.at == NULL ? FERRY_ENOMEM : 0;
+}
+
 static void loop_free(ferry_loop *loop) {
+    ferry__os_unreserve(loop->later.at, (loop->later.mask + 1u) * sizeof *loop->later.at);
     ferry__os_unreserve(loop->slots, slots_bytes(loop->slot_count));
     ferry__os_unreserve(loop->spares, spares_bytes(loop->slot_count));
     loop->release(loop->raw, loop->allocator_context);
@@ -119,6 +126,7 @@ static int loop_make(ferry_loop **made, const ferry_config *config,
     if (error == 0) {
         error = ferry__pick(loop, options, config->backend, config->why, config->why_len);
     }
+    if (error == 0 && (error = later_reserve(loop)) != 0) loop->backend->close(loop, false);
     if (error != 0) {
         loop_free(loop);
         return error;
@@ -216,9 +224,18 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
     }
 }
 
-static bool has_results(const ferry_loop *loop) {
+static bool later_is_full(const ferry_loop *loop) {
+    return loop->later.tail - loop->later.head > loop->later.mask;
+}
+
+/* Has anything ended that was not put off? */
+static bool has_new(const ferry_loop *loop) {
     return loop->finished.head != NULL || loop->due.head != NULL || loop->landed.head != NULL ||
-           ferry__records_any(loop);
+           (ferry__records_any(loop) && !later_is_full(loop));
+}
+
+static bool has_results(const ferry_loop *loop) {
+    return loop->later.head != loop->later.tail || has_new(loop);
 }
 
 /* The short way out for what came the short way in (submit.c): a plain transfer that is whole, not
@@ -260,21 +277,48 @@ static bool stop_asked(ferry_loop *loop) {
     return loop->reap_due || stop_called(loop);
 }
 
+static FERRY__NOINLINE ferry_op *land(ferry_loop *loop, const struct ferry__record *record) {
+    struct ferry__record copy = *record;
+    return loop->backend->read(loop, &copy) ? ferry__op_land(loop, &copy) : NULL;
+}
+
 /* A record that is no plain transfer: 1 if a callback came of it at once, 0 if the lists have what
  * did. */
 static unsigned deliver_rare(ferry_loop *loop, const struct ferry__record *record) {
-    ferry_op *op = ferry__pool_land_ordinary(loop, record);
-    if (op == NULL) {
-        struct ferry__record copy = *record;
-        op = loop->backend->read(loop, &copy) ? ferry__op_land(loop, &copy) : NULL;
-        if (op == NULL) return 0;
+    ferry_op *op = record->op;
+    if (op->asked & FERRY_MULTI && op->bits & BIT_SLOT &&
+        ferry__slot_had_share(loop, ferry__slot(loop, op->fd))) {
+        loop->later.at[loop->later.tail++ & loop->later.mask] = *record;
+        return 0;
     }
+    op = ferry__pool_land_ordinary(loop, record);
+    if (op == NULL) op = land(loop, record);
+    if (op == NULL) return 0;
     hand_over(loop, op, op->done);
     if (FERRY__UNLIKELY(op->bits & BIT_LAST)) ferry__op_last(loop, op);
     return 1;
 }
 
-/* Ordinary records, some at a time, until one of another kind. */
+/* What was put off in turns before, up to end. */
+static unsigned deliver_later(ferry_loop *loop, unsigned left, uint32_t end) {
+    while (left > 0 && loop->later.head != end && loop->landed.head == NULL && !stop_asked(loop)) {
+        const struct ferry__record record = loop->later.at[loop->later.head & loop->later.mask];
+        if (!may_hand_over(loop, record.op)) break;
+        loop->later.head++;
+        left -= deliver_rare(loop, &record);
+    }
+    return left;
+}
+
+/* Those that were not reached go behind those that were put off again, as they were before. */
+static void later_turn_over(ferry_loop *loop, uint32_t end) {
+    struct ferry__later *later = &loop->later;
+    while (later->head != end) {
+        later->at[later->tail++ & later->mask] = later->at[later->head++ & later->mask];
+    }
+}
+
+/* Records, some at a time; as many as there are of the ordinary kind. */
 static unsigned deliver_records(ferry_loop *loop, unsigned left) {
     unsigned until = left > AT_ONCE ? left - AT_ONCE : 0;
     while (left != until && ferry__records_any(loop) && !stop_called(loop)) {
@@ -285,7 +329,7 @@ static unsigned deliver_records(ferry_loop *loop, unsigned left) {
         ferry_op *op = land_ordinary(loop, record);
         if (FERRY__UNLIKELY(op == NULL)) {
             left -= deliver_rare(loop, record);
-            if (loop->landed.head != NULL) break;
+            if (loop->landed.head != NULL || later_is_full(loop)) break;
             continue;
         }
         left--;
@@ -315,13 +359,19 @@ static unsigned deliver_list(ferry_loop *loop, struct ferry__list *list, unsigne
 /* Some records, then some of the others, and so on: neither kind can hold up the other. */
 static void deliver_turn(ferry_loop *loop) {
     unsigned left = TURN_CALLBACKS;
+    uint32_t later = loop->later.tail;
     loop->reap_due = false;
-    while (left > 0 && has_results(loop) && !stop_asked(loop)) {
-        if (loop->landed.head == NULL) left = deliver_records(loop, left);
+    while (left > 0 && (loop->later.head != later || has_new(loop)) && !stop_asked(loop)) {
+        if (FERRY__UNLIKELY(loop->later.head != later)) {
+            left = deliver_later(loop, left, later);
+        } else if (loop->landed.head == NULL) {
+            left = deliver_records(loop, left);
+        }
         if (loop->landed.head) left = deliver_list(loop, &loop->landed, left, TURN_CALLBACKS);
         if (loop->due.head) left = deliver_list(loop, &loop->due, left, AT_ONCE);
         if (loop->finished.head) left = deliver_list(loop, &loop->finished, left, AT_ONCE);
     }
+    later_turn_over(loop, later);
     loop->delivered = TURN_CALLBACKS - left;
 }
 
