@@ -121,7 +121,11 @@ FERRY_API const char *ferry_version(void);
     X(FERRY_ERANGE, 57, "a value is out of range")                                                 \
     X(FERRY_ESTALE, 58, "the file handle is stale")                                                \
     X(FERRY_EILSEQ, 59, "an illegal byte sequence")                                                \
-    X(FERRY_EMLINK, 60, "too many links")
+    X(FERRY_EMLINK, 60, "too many links")                                                          \
+    X(FERRY_ECHILD, 61, "not a child of this process, or one that was waited for already")         \
+    X(FERRY_ESRCH, 62, "no such process")                                                          \
+    X(FERRY_E2BIG, 75, "arguments and environment of a program are too long")                      \
+    X(FERRY_ENOEXEC, 76, "not a program that the system can execute")
 
 enum ferry_error {
     FERRY_ESYSTEM = -100000, /* and below: a system's code without a name of ours */
@@ -288,6 +292,9 @@ enum ferry_op_code {
     FERRY_OP_SYNC,
     FERRY_OP_TRUNCATE,
     FERRY_OP_STAT,
+    FERRY_OP_POLL,
+    FERRY_OP_PROCESS,
+    FERRY_OP_SPAWN,
     FERRY_OP_CLOSE,
     FERRY_OP_COUNT
 };
@@ -485,10 +492,16 @@ FERRY_API int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_soc
  * or FERRY_EBUSY while operations on it are in flight, FERRY_EBADF (negative, or closing). */
 FERRY_API int ferry_forget(ferry_loop *loop, ferry_fd fd);
 
+/* Sends a signal: its number is the system's, as SIGTERM of <signal.h>; 0 only tests. pid: above 0
+ * a process, below -1 the process group -pid; what kill(2) means by 0 and -1, this group and
+ * everybody, is refused. A child's number stays its own until somebody has waited for it. Returns 0
+ * or an error (FERRY_ESRCH, FERRY_EPERM, FERRY_EINVAL: no such signal, 0 or -1). */
+FERRY_API int ferry_kill(ferry_loop *loop, int64_t pid, int signal);
+
 /* Asks that an operation end. The completion is the answer (rule 5): its result if it won the race,
  * else FERRY_ECANCELED. Idle operations, and second requests, are no-ops. When each kind can still
  * be cancelled: always (nop, timer, accept, connect, recv, send, reads and writes of pipes, opening
- * a FIFO); until started (files, work); never (close, post). */
+ * a FIFO, poll, waiting for a process); until started (files, work, spawn); never (close, post). */
 FERRY_API void ferry_cancel(ferry_loop *loop, ferry_op *op);
 
 /* Asks that all operations on a descriptor end, but for a close. */
@@ -747,6 +760,101 @@ typedef struct ferry_file {
  * FERRY_EACCES, FERRY_ENOTDIR, FERRY_ELOOP, ...; see stat(2). */
 FERRY_API void ferry_stat(ferry_loop *loop, ferry_op *op, const char *path, ferry_file *file,
                           unsigned flags, ferry_cb *cb);
+
+/* ---- Waiting for other things ------------------------------------------------------------ */
+
+/* Events of ferry_poll(). */
+#define FERRY_POLL_IN 0x1u       /* a read or accept would not wait */
+#define FERRY_POLL_OUT 0x2u      /* a write would not wait; a connect has come to its end */
+#define FERRY_POLL_PRIORITY 0x4u /* something out of the ordinary, as out-of-band data */
+#define FERRY_POLL_RDHUP 0x8u    /* the peer of a stream socket sends no more (where it is told) */
+#define FERRY_POLL_ERR 0x10u     /* an error, or nobody reads the other end of a pipe */
+#define FERRY_POLL_HUP 0x20u     /* hung up, both ways */
+
+/* Waits until a descriptor is ready, as poll(2) does: for what does its reading and writing itself
+ * (curl, libpq, hiredis, another loop). events: FERRY_POLL_... or-ed together; ERR and HUP are
+ * waited for in any case, 0 waits for them alone. Completes with those that are there, at least
+ * one; they are hints, what was ready may have been taken by somebody else since.
+ * With FERRY_MULTI it goes on and is level-triggered: in each turn that finds the descriptor ready
+ * there is one result, with FERRY_MORE, and what was not taken is told again in the next. A result
+ * with ERR, HUP or RDHUP, which would be told for ever, is the last (without FERRY_MORE): submit it
+ * again if something is left to be read. The deadline is the longest gap between two results.
+ * Any kind of descriptor, of any loop or none, several at once on one: a poll is exempt from the
+ * rule that a descriptor belongs to one loop, and nothing is remembered of it between two. Regular
+ * files are always ready for IN and OUT. ferry_close() by this loop ends it. Whoever closes
+ * otherwise cancels it first, or later: until then it waits for what the number stood for when it
+ * was submitted, and keeps that alive in the system; a later poll of the number is none the worse.
+ * Errors: FERRY_EINVAL (other events; none that could ever come on such a file). */
+FERRY_API void ferry_poll(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned events,
+                          unsigned flags, ferry_cb *cb);
+
+/* How a process ended. */
+typedef struct ferry_exit {
+    int32_t status;    /* what it returned or gave to exit(), 0 to 255; -1: a signal ended it */
+    int32_t signal;    /* which, the system's number; 0: none */
+    int32_t core;      /* 1: and the memory it had was dumped, 0: not */
+    int32_t reserved;  /* 0 */
+    uint64_t room[16]; /* the library's while the operation is in flight */
+} ferry_exit;
+
+/* Waits until a child of this process has ended, and takes it from the system's table: that one and
+ * no other. Completes with 0; *how (NULL: nobody wants to know) tells how it ended. A child of any
+ * thread, begun in any way; it may have ended before. Of several waits for one child one succeeds.
+ * When it is cancelled or its deadline passes the child stays to be waited for.
+ * Errors: FERRY_ECHILD (no child of this process, or waited for already; or the program ignores
+ * SIGCHLD, or has set SA_NOCLDWAIT, so that the system keeps nothing of children that end: then
+ * once it has ended), FERRY_EINVAL (pid is 0 or below, or no number of a process can be that high),
+ * FERRY_EMFILE, FERRY_ENFILE (where the system waits through a descriptor: Linux before 6.7). */
+FERRY_API void ferry_wait_process(ferry_loop *loop, ferry_op *op, int64_t pid, ferry_exit *how,
+                                  unsigned flags, ferry_cb *cb);
+
+/* What a child has in the place of one of its three streams. */
+enum ferry_stdio_kind {
+    FERRY_STDIO_INHERIT, /* ours; closed if ours is */
+    FERRY_STDIO_NULL,    /* nothing: reads end, writes vanish */
+    FERRY_STDIO_PIPE,    /* a pipe: fd becomes our end */
+    FERRY_STDIO_FD,      /* fd, one of our descriptors, which stays ours as well */
+    FERRY_STDIO_SAME     /* the same as the child's stream fd (0, 1, 2), which is not SAME itself */
+};
+
+typedef struct ferry_stdio {
+    enum ferry_stdio_kind kind;
+    ferry_fd fd;
+} ferry_stdio;
+
+/* ferry_child.how */
+#define FERRY_CHILD_GROUP 0x1u   /* leads a process group of its own */
+#define FERRY_CHILD_SESSION 0x2u /* leads a session of its own, without terminal; and a group */
+
+/* A program to be executed. Zero it, then set what you need. It and all it points to belong to the
+ * library while the operation is in flight. */
+typedef struct ferry_child {
+    const char *program;     /* a path; without a slash it is looked for in our PATH */
+    const char *const *argv; /* its arguments, the first its name; ends with NULL. NULL: program */
+    const char *const *envp; /* "NAME=value", ends with NULL. NULL: ours, as it is then */
+    const char *directory;   /* where it runs, a relative program is looked for from there; NULL:
+                                where we do */
+    ferry_stdio stdio[3];    /* input, output, errors */
+    uint32_t how;            /* FERRY_CHILD_... */
+    uint32_t reserved;       /* 0 */
+    int64_t pid;             /* out */
+} ferry_child;
+
+/* Executes a program in a process of its own. Completes with 0 once it is executed: pid is set, and
+ * fd of each stream that is a pipe to our end (not inherited by programs that are executed, the
+ * loop's as what ferry_pipe() makes). Close these with ferry_close() and take the child with
+ * ferry_wait_process(). In the child all signals have their default meaning, SIGPIPE included, none
+ * is blocked, and no descriptor but 0, 1 and 2 is open (where the C library lacks closefrom, as
+ * glibc before 2.34 and musl, those of the program's own that were opened without close-on-exec
+ * are, too). It can be cancelled until a worker has taken it. Errors, which leave no process and no
+ * pipe behind: FERRY_ENOENT, FERRY_ENOTDIR, FERRY_EACCES (the program is not there or cannot be
+ * executed, or the directory is not there or closed), FERRY_ENOEXEC (not a format that can be),
+ * FERRY_E2BIG (arguments and environment too long), FERRY_EBADF (a descriptor given as stream),
+ * FERRY_EINVAL (how, a kind of stream, SAME as itself or another SAME, no first argument),
+ * FERRY_EAGAIN (too many processes, or no worker could be started), FERRY_EMFILE, FERRY_ENFILE,
+ * FERRY_ENOMEM; execve(2), fork(2). */
+FERRY_API void ferry_spawn(ferry_loop *loop, ferry_op *op, ferry_child *child, unsigned flags,
+                           ferry_cb *cb);
 
 #ifdef __cplusplus
 }

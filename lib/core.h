@@ -68,6 +68,8 @@ enum ferry__result { RESULT_NONE, RESULT_IN, RESULT_OUT, RESULT_FD, RESULT_LENT 
 /* The direction that keeps it in order, if any. */
 enum ferry__lane_rule {
     LANE_FREE,     /* runs concurrently with all others */
+    LANE_ALOOF,    /* so does this, and nothing is remembered of the descriptor: it may be anybody's
+                    */
     LANE_READ,     /* the read lane */
     LANE_WRITE,    /* the write lane */
     LANE_POSITION, /* by the descriptor: a lane, or concurrently if an offset is given */
@@ -89,7 +91,8 @@ enum {
     ARG_LENGTH = 1 << 6, /* len is a length of a file */
     ARG_CALL = 1 << 7,
     ARG_HOW = 1 << 8,
-    ARG_POOL = 1 << 9 /* buf is a pool of this loop */
+    ARG_POOL = 1 << 9, /* buf is a pool of this loop */
+    ARG_WAIT = 1 << 10 /* ferry__wait_check() */
 };
 
 /* One row per operation: all that the core knows about a kind. */
@@ -340,6 +343,14 @@ void ferry__op_stamp_later(ferry_loop *loop, ferry_op *op);
 void ferry__timer_arm(ferry_loop *loop, ferry_op *op, uint64_t deadline);
 void ferry__op_flush_backlog(ferry_loop *loop);
 void ferry__op_flush_cancels(ferry_loop *loop);
+
+/* ---- poll.c, processes.c ----------------------------------------------------------------- */
+
+/* Are the arguments of a poll, a wait for a process or a spawn what they should be? 0 or an error.
+ */
+int ferry__wait_check(const ferry_op *op);
+/* A worker has begun a child: its pipes are the loop's. */
+void ferry__spawn_done(ferry_loop *loop, const ferry_op *op);
 
 /* ---- accept.c ---------------------------------------------------------------------------- */
 

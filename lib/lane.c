@@ -185,7 +185,7 @@ static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
     const struct ferry__op_row *row = ferry__op_row(op);
     bool takes = row->result == RESULT_IN || row->result == RESULT_LENT;
     int direction = takes ? READ_LANE : WRITE_LANE;
-    if (row->lane == LANE_FREE) return -1;
+    if (row->lane == LANE_FREE || row->lane == LANE_ALOOF) return -1;
     if (op->code == FERRY_OP_READ_POOL && (kind == KIND_FILE || kind == KIND_OTHER)) {
         return FERRY_EINVAL;
     }
@@ -213,8 +213,10 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
         return;
     }
     if (kind == KIND_UNKNOWN) {
-        kind = ferry__os_fd_kind(op->fd);
-        if (kind > 0 && !(slot->flags & SLOT_LEAVING)) slot->kind = (uint8_t)kind;
+        if (ferry__op_row(op)->lane != LANE_ALOOF) {
+            kind = ferry__os_fd_kind(op->fd);
+            if (kind > 0 && !(slot->flags & SLOT_LEAVING)) slot->kind = (uint8_t)kind;
+        }
         if (op->fd > loop->slot_top) loop->slot_top = op->fd;
     }
     int lane = kind < 0 ? kind : lane_of(op, (enum ferry__fd_kind)kind);

@@ -343,6 +343,14 @@ static void transfer_failed(ferry_loop *loop, ferry_op *op, int error) {
     }
 }
 
+/* Once more, when all callbacks of this turn have run: what one of them takes away must not be told
+ * again. */
+static void again_next_turn(ferry_loop *loop, ferry_op *op) {
+    ferry__list_remove(running_list(loop, op), op);
+    ferry__op_move(op, OP_BACKLOG);
+    ferry__list_push(&loop->backlog, op);
+}
+
 /* A multishot operation has a result and goes on: with the backend (record->flags has RECORD_MORE),
  * or as another try. One that was asked to end does so after its callback. */
 ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t record_flags) {
@@ -354,6 +362,8 @@ ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_
     if (!(record_flags & RECORD_MORE)) {
         if (stop_wanted(op)) {
             op->bits |= BIT_LAST;
+        } else if (op->code == FERRY_OP_POLL) {
+            again_next_turn(loop, op);
         } else {
             again(loop, op);
         }
@@ -478,6 +488,14 @@ static ferry_op *land_fd(ferry_loop *loop, ferry_op *op, const struct ferry__rec
     return NULL;
 }
 
+/* What does not go away again would be told for ever: it is the last. */
+static ferry_op *land_poll(ferry_loop *loop, ferry_op *op, int64_t events) {
+    bool over = events & (FERRY_POLL_ERR | FERRY_POLL_HUP | FERRY_POLL_RDHUP);
+    if (op->asked & FERRY_MULTI && !over) return ferry__op_more(loop, op, events, 0);
+    leave(loop, op, events, 0);
+    return NULL;
+}
+
 static bool is_shortage(int64_t result) {
     return result == FERRY_EMFILE || result == FERRY_ENFILE || result == FERRY_ENOBUFS ||
            result == FERRY_ENOMEM;
@@ -548,6 +566,8 @@ static ferry_op *land_one(ferry_loop *loop, ferry_op *op, const struct ferry__re
         land_failed(loop, op, record->result);
     } else if (kind == RESULT_FD) {
         return land_fd(loop, op, record);
+    } else if (op->code == FERRY_OP_POLL) {
+        return land_poll(loop, op, record->result);
     } else {
         leave(loop, op, record->result, 0);
     }
@@ -576,6 +596,7 @@ void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
         ferry__op_end(loop, op, 0, 0);
     } else {
         ferry__work_back(loop);
+        if (op->code == FERRY_OP_SPAWN && op->result == 0) ferry__spawn_done(loop, op);
         ferry__op_end(loop, op, op->result, 0);
     }
 }

@@ -39,6 +39,9 @@
     X(SYNC,     "sync",     ANY_SYNC, FREE,     NONE,  EARLY,  ARG_FD) \
     X(TRUNCATE, "truncate", ANY,      FREE,     NONE,  EARLY,  ARG_FD | ARG_LENGTH) \
     X(STAT,     "stat",     ANY,      FREE,     NONE,  EARLY,  ARG_PATH | ARG_FILE) \
+    X(POLL,     "poll",     ANY_MORE, ALOOF,    NONE,  ALWAYS, ARG_FD | ARG_WAIT) \
+    X(PROCESS,  "process",  ANY,      FREE,     NONE,  ALWAYS, ARG_WAIT) \
+    X(SPAWN,    "spawn",    ANY,      FREE,     NONE,  EARLY,  ARG_WAIT) \
     X(CLOSE,    "close",    ANY,      CLOSE,    NONE,  NEVER,  ARG_FD)
 /* clang-format on */
 

@@ -42,6 +42,7 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
     if (checked & ARG_ADDR) return op->buf ? ferry__os_addr_check(op->buf) : FERRY_EFAULT;
     if ((checked & ARG_PATH) && op->buf == NULL) return FERRY_EFAULT;
     if (op->code == FERRY_OP_OPEN) return how_check(op);
+    if (checked & ARG_WAIT) return ferry__wait_check(op);
     if ((checked & ARG_FILE) && op->more == 0) return FERRY_EFAULT;
     if ((checked & ARG_CALL) && op->offset == 0) return FERRY_EFAULT;
     if ((checked & ARG_LENGTH) && op->len > LENGTH_MAX) return FERRY_EINVAL;

@@ -11,11 +11,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 #include <time.h>
 
 FERRY__OWN_BEGIN
@@ -43,6 +45,12 @@ struct ferry__calls {
     int (*ftruncate)(int, off_t);
     ssize_t (*write)(int, const void *, size_t);
     int (*eventfd)(unsigned, int);
+    int (*duplicate)(int, int); /* not below the second number, close-on-exec */
+    int (*spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                 const posix_spawnattr_t *, char *const *, char *const *);
+    int (*waitid)(idtype_t, id_t, siginfo_t *, int);
+    int (*pidfd_open)(pid_t); /* Linux */
+    int (*kill)(pid_t, int);
     int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 };
 

@@ -75,6 +75,10 @@ static const struct {
     {FERRY_ESTALE, ESTALE},
     {FERRY_EILSEQ, EILSEQ},
     {FERRY_EMLINK, EMLINK},
+    {FERRY_ECHILD, ECHILD},
+    {FERRY_ESRCH, ESRCH},
+    {FERRY_E2BIG, E2BIG},
+    {FERRY_ENOEXEC, ENOEXEC},
 };
 
 #define PAIRS (sizeof pairs / sizeof pairs[0])

@@ -5,6 +5,7 @@
 #include "os.h"
 
 #include "calls.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static int ioctl_int(int fd, unsigned long request, int *value) {
@@ -41,6 +43,14 @@ static int eventfd_int(unsigned count, int flags) {
     return eventfd(count, flags);
 }
 
+static int pidfd_open_plain(pid_t pid) {
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static int duplicate(int fd, int lowest) {
+    return fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+}
+
 struct ferry__calls ferry__calls = {
     .clock_gettime = clock_gettime,
     .mmap = mmap,
@@ -64,6 +74,11 @@ struct ferry__calls ferry__calls = {
     .ftruncate = ftruncate,
     .write = write,
     .eventfd = eventfd_int,
+    .duplicate = duplicate,
+    .spawn = posix_spawnp,
+    .waitid = waitid,
+    .pidfd_open = pidfd_open_plain,
+    .kill = kill,
     .thread_create = pthread_create,
 };
 
@@ -178,6 +193,7 @@ bool ferry__os_settled(ferry_fd fd) {
 }
 
 int64_t ferry__os_perform(const ferry_op *op) {
+    if (op->code == FERRY_OP_SPAWN) return ferry__process_spawn(op);
     if (op->code != FERRY_OP_TRUNCATE) return FERRY_ENOTSUP;
     int result;
     do {

@@ -21,6 +21,7 @@
 #endif
 
 /* Opcodes are an enum there, so that nothing tells whether it has one. */
+#define URING_OP_WAITID 50    /* Linux 6.7 */
 #define URING_OP_FTRUNCATE 55 /* Linux 6.9 */
 #define URING_OP_INVALID 255  /* none; the kernel answers EINVAL */
 

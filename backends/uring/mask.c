@@ -50,6 +50,7 @@ static bool refused(const struct uring *uring, const struct io_uring_sqe *sqe) {
     return (masked(uring, URING_MULTI_RECV) && multi) ||
            (masked(uring, URING_BUFFER_RING) && sqe->flags & IOSQE_BUFFER_SELECT && !multi) ||
            (masked(uring, URING_FTRUNCATE) && sqe->opcode == URING_OP_FTRUNCATE) ||
+           (masked(uring, URING_WAITID) && sqe->opcode == URING_OP_WAITID) ||
            (masked(uring, URING_MULTI_ACCEPT) && sqe->opcode == IORING_OP_ACCEPT &&
             sqe->ioprio & IORING_ACCEPT_MULTISHOT) ||
            (masked(uring, URING_POLL_FIRST) && receives &&
@@ -74,9 +75,10 @@ static int masked_register(struct uring *uring, unsigned opcode, const void *arg
     if (masked(uring, URING_REGISTERED_RING) && opcode == IORING_REGISTER_RING_FDS) return -EINVAL;
     if (masked(uring, URING_BUFFER_RING) && opcode == IORING_REGISTER_PBUF_RING) return -EINVAL;
     int result = plain_register(uring, opcode, arg, count);
-    if (result >= 0 && opcode == IORING_REGISTER_PROBE && masked(uring, URING_FTRUNCATE)) {
+    if (result >= 0 && opcode == IORING_REGISTER_PROBE) {
         struct io_uring_probe *probe = (struct io_uring_probe *)(uintptr_t)arg;
-        probe->ops[URING_OP_FTRUNCATE].flags = 0;
+        if (masked(uring, URING_FTRUNCATE)) probe->ops[URING_OP_FTRUNCATE].flags = 0;
+        if (masked(uring, URING_WAITID)) probe->ops[URING_OP_WAITID].flags = 0;
     }
     return result;
 }

@@ -38,6 +38,7 @@ static const struct {
     [URING_SINGLE_ISSUER] = {"single_issuer", IORING_SETUP_SINGLE_ISSUER},
     [URING_DEFER_TASKRUN] = {"defer_taskrun", IORING_SETUP_DEFER_TASKRUN},
     [URING_NO_SQARRAY] = {"no_sqarray", IORING_SETUP_NO_SQARRAY},
+    [URING_WAITID] = {"waitid", 0},
     [URING_FTRUNCATE] = {"ftruncate", 0},
     [URING_NO_IOWAIT] = {"no_iowait", 0},
 };
@@ -166,6 +167,8 @@ static const char *probe(ferry_loop *loop, struct uring *uring) {
     bool truncates = missing == NULL &&
                      probe->ops[URING_OP_FTRUNCATE].flags & IO_URING_OP_SUPPORTED;
     find(uring, URING_FTRUNCATE, truncates);
+    find(uring, URING_WAITID,
+         missing == NULL && probe->ops[URING_OP_WAITID].flags & IO_URING_OP_SUPPORTED);
     for (unsigned code = FERRY_OP_NOP; code < FERRY_OP_COUNT; code++) {
         const struct uring_kind *kind = &ferry__uring_kinds[code];
         bool has = kind->opcode == 0 || probe->ops[kind->opcode].flags & IO_URING_OP_SUPPORTED;

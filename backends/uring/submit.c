@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <string.h>
 
-#define CONNECT_PAUSE_NS 10000000
+#define PAUSE_NS 10000000
 
 _Static_assert(sizeof(ferry_vec) == sizeof(struct iovec), "a vector is the system's");
 _Static_assert(offsetof(ferry_vec, data) == offsetof(struct iovec, iov_base), "a vector's start");
@@ -54,6 +54,11 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
                            .punts = PUNTS_ALWAYS},
     [FERRY_OP_STAT] = PUNTED(stat, ALWAYS),
     [FERRY_OP_CLOSE] = PUNTED(close, FILES),
+
+    /* Waiting. */
+    [FERRY_OP_POLL] = RING(poll),
+    [FERRY_OP_PROCESS] = RING(process),
+    [FERRY_OP_SPAWN] = {.otherwise = SUPPORT_BLOCKING},
 };
 
 /* ---- Plain transfers: written out, since these are most of what servers do ------------------- */
@@ -89,12 +94,12 @@ unsigned ferry__uring_poll_events(const ferry_op *op) {
 }
 
 /* Before another try of what the ring does not wait for itself: until the descriptor is ready. An
- * unconnected Unix socket is always ready, though its listener's queue is full: then just a while.
- */
+ * unconnected Unix socket is always ready, though its listener's queue is full, and so is what
+ * meets unasked events or a traced process (processes.c): then just a while. */
 static void prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op) {
-    if (op->code == FERRY_OP_CONNECT) {
-        uring->connect_pause = (struct __kernel_timespec){.tv_nsec = CONNECT_PAUSE_NS};
-        io_uring_prep_timeout(sqe, &uring->connect_pause, 0, 0);
+    if (op->code == FERRY_OP_CONNECT || ferry__uring_poll_events(op) == 0) {
+        uring->pause = (struct __kernel_timespec){.tv_nsec = PAUSE_NS};
+        io_uring_prep_timeout(sqe, &uring->pause, 0, 0);
     } else {
         io_uring_prep_poll_add(sqe, op->fd, ferry__uring_poll_events(op));
     }

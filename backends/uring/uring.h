@@ -2,7 +2,7 @@
  *
  *   setup.c   opens and closes the ring: the ladder of flags, the probe, the features
  *   submit.c  operations to submission entries: the table of kinds, plain transfers, cancels
- *   sockets.c, files.c  the entries of the other kinds, by family
+ *   sockets.c, files.c, processes.c  the entries of the other kinds, by family
  *   wait.c    one io_uring_enter per turn; completion entries to records; the wake-up
  *   mask.c    refuses features at the seam of system calls, for those who turn them off
  *
@@ -33,6 +33,7 @@ enum uring_feature {
     URING_SINGLE_ISSUER,   /* setup: one thread submits */
     URING_DEFER_TASKRUN,   /* setup: completions are worked out when the loop waits */
     URING_NO_SQARRAY,      /* setup: no indirection of submission entries */
+    URING_WAITID,          /* waits for a process without a descriptor of it */
     URING_FTRUNCATE,       /* truncate without a worker thread */
     URING_NO_IOWAIT,       /* waiting in the ring is not charged as waiting for a disk */
     URING_FEATURES
@@ -76,8 +77,8 @@ struct uring {
     struct uring_scratch *scratch; /* one for each submission entry */
     uint8_t found[URING_FEATURES]; /* enum ferry_feature_state */
     uint64_t uses[URING_FEATURES];
-    struct __kernel_timespec timeout;       /* of the wait */
-    struct __kernel_timespec connect_pause; /* before a connect is tried again */
+    struct __kernel_timespec timeout; /* of the wait */
+    struct __kernel_timespec pause;   /* before what no readiness announces is tried again */
     struct io_uring_getevents_arg wait_arg;
 
     unsigned punted;     /* operations that are, or may be, with the kernel's workers */
@@ -163,6 +164,13 @@ uring_prep ferry__uring_prep_stat;
 uring_prep ferry__uring_prep_truncate;
 /* Turns what the kernel filled in into what the user asked for. */
 void ferry__uring_finish_stat(const ferry_op *op);
+
+/* processes.c */
+uring_prep ferry__uring_prep_poll;
+uring_prep ferry__uring_prep_process;
+/* Put what has come of them into the core's words. */
+void ferry__uring_finish_poll(struct ferry__record *record);
+void ferry__uring_finish_process(const struct uring *uring, struct ferry__record *record);
 
 /* wait.c */
 /* Hands over what was written, to make room: is there any now? */

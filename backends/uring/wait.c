@@ -113,7 +113,10 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
         read_error(record);
     } else if (record->op->code == FERRY_OP_STAT) {
         ferry__uring_finish_stat(record->op);
+    } else if (record->op->code == FERRY_OP_POLL) {
+        ferry__uring_finish_poll(record);
     }
+    if (record->op->code == FERRY_OP_PROCESS) ferry__uring_finish_process(uring, record);
     return true;
 }
 

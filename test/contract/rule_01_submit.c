@@ -24,6 +24,7 @@ struct target {
     ferry_vec vec;
     ferry_addr addr;
     ferry_file file;
+    ferry_child child;
 };
 
 /* For the loop at hand: opened before anything is submitted, closed before the loop is. */
@@ -49,6 +50,7 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
                    unsigned flags) {
     t->vec.data = t->buf;
     t->vec.len = sizeof t->buf;
+    t->child.program = "/dev/null"; /* cannot be executed */
     switch (code) {
     case FERRY_OP_NOP: ferry_nop(loop, op, flags, probe_done); break;
     case FERRY_OP_TIMER: ferry_timer(loop, op, 1, 0, flags, probe_done); break;
@@ -72,13 +74,17 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     case FERRY_OP_SYNC: ferry_sync(loop, op, t->fd, flags, probe_done); break;
     case FERRY_OP_TRUNCATE: ferry_truncate(loop, op, t->fd, 0, flags, probe_done); break;
     case FERRY_OP_STAT: ferry_stat(loop, op, "/", &t->file, flags, probe_done); break;
+    case FERRY_OP_POLL: ferry_poll(loop, op, t->fd, FERRY_POLL_IN, flags, probe_done); break;
+    case FERRY_OP_PROCESS: ferry_wait_process(loop, op, 1, NULL, flags, probe_done); break;
+    case FERRY_OP_SPAWN: ferry_spawn(loop, op, &t->child, flags, probe_done); break;
     case FERRY_OP_CLOSE: ferry_close(loop, op, t->fd, flags, probe_done); break;
     default: fail_msg("no way to submit a %s", ferry_op_name(code));
     }
 }
 
 static int takes_descriptor(unsigned code) {
-    return code >= FERRY_OP_ACCEPT && code != FERRY_OP_OPEN && code != FERRY_OP_STAT;
+    return code >= FERRY_OP_ACCEPT && code != FERRY_OP_OPEN && code != FERRY_OP_STAT &&
+           code != FERRY_OP_PROCESS && code != FERRY_OP_SPAWN;
 }
 
 /* Submits each kind, but for posts, and checks that nothing has called back; then that each ends

@@ -288,6 +288,10 @@ static void kind_truncate(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned 
     ferry_truncate(loop, op, fd, 0, flags, probe_done);
 }
 
+static void kind_poll(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
+    ferry_poll(loop, op, fd, FERRY_POLL_IN, flags, probe_done);
+}
+
 static void kind_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
     ferry_close(loop, op, fd, flags, probe_done);
 }
@@ -308,6 +312,7 @@ const struct fd_kind fd_kinds[] = {
     {"writev", kind_writev, FERRY_SOME},
     {"sync", kind_sync, FERRY_DATA},
     {"truncate", kind_truncate, 0},
+    {"poll", kind_poll, FERRY_MULTI},
     {"close", kind_close, 0},
     {NULL, NULL, 0},
 };

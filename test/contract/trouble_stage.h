@@ -99,6 +99,8 @@ struct stage {
     char buf[64];
     ferry_vec vecs[2];
     ferry_addr addr;
+    int64_t pid; /* of a child, 0: none */
+    ferry_exit how;
 };
 
 struct stage_kind {

@@ -9,11 +9,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- Accept and connect -------------------------------------------------------------------------
@@ -269,6 +271,34 @@ static void work_submit(struct stage *s, unsigned flags) {
     ferry_work(s->loop, &s->p.op, answer, &number, flags, probe_done);
 }
 
+static void poll_submit(struct stage *s, unsigned flags) {
+    ferry_poll(s->loop, &s->p.op, s->fd, FERRY_POLL_IN, flags, probe_done);
+}
+
+/* A child that ends when it gets a byte. */
+static void process_prepare(struct stage *s) {
+    ferry_fd fds[2];
+    unix_pair(fds, SOCK_STREAM);
+    s->pid = fork();
+    assert_true(s->pid >= 0);
+    if (s->pid == 0) _exit(take_byte(&fds[1]) == 1 ? 0 : 1);
+    close_far(fds[1]);
+    s->far = fds[0];
+}
+
+static void process_submit(struct stage *s, unsigned flags) {
+    ferry_wait_process(s->loop, &s->p.op, s->pid, &s->how, flags, probe_done);
+}
+
+/* If nobody has waited for it, it is still ours to end. */
+static void process_end(struct stage *s) {
+    pid_t pid = (pid_t)s->pid;
+    s->pid = 0;
+    if (waitpid(pid, NULL, WNOHANG) != 0) return;
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    while (waitpid(pid, NULL, 0) < 0) assert_int_equal(errno, EINTR);
+}
+
 /* ---- The table, and walking through a row
  * -------------------------------------------------------- */
 
@@ -294,6 +324,8 @@ const struct stage_kind stages[] = {
     {"open of a FIFO to write", fifo_prepare, open_write_submit, open_let, -1},
     {"timer", nothing_prepare, timer_submit, NULL, 0},
     {"work", work_prepare, work_submit, recv_let, 8},
+    {"poll", tcp_prepare, poll_submit, recv_let, FERRY_POLL_IN},
+    {"process", process_prepare, process_submit, recv_let, 0},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -374,6 +406,7 @@ void stage_close(struct stage *s) {
         probe_wait(s->loop, &s->first);
         probe_check(&s->first, 1);
     }
+    if (s->pid > 0) process_end(s);
     if (s->fd != FERRY_FD_NONE) close_near(s->loop, s->fd);
     if (s->first.op.code == FERRY_OP_RECV) assert_int_equal(s->first.finals, 1);
     if (s->far != FERRY_FD_NONE) close_far(s->far);
