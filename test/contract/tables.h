@@ -58,6 +58,7 @@
     X(ops_accepts_tests)                                                                           \
     X(ops_addresses_tests)                                                                         \
     X(ops_polls_tests)                                                                             \
+    X(ops_processes_tests)                                                                         \
     X(ops_streams_tests)                                                                           \
     X(ops_messages_tests)                                                                          \
     X(ops_files_tests)                                                                             \
