@@ -59,6 +59,7 @@
     X(ops_addresses_tests)                                                                         \
     X(ops_polls_tests)                                                                             \
     X(ops_processes_tests)                                                                         \
+    X(ops_spawns_tests)                                                                            \
     X(ops_streams_tests)                                                                           \
     X(ops_messages_tests)                                                                          \
     X(ops_files_tests)                                                                             \
@@ -72,7 +73,8 @@
     X(rule_04_helpers)                                                                             \
     X(rule_10_helpers)                                                                             \
     X(rule_11_helpers)                                                                             \
-    X(rule_13_helpers)
+    X(rule_13_helpers)                                                                             \
+    X(ops_spawns_helpers)
 
 #define TABLE_DECLARE(name) extern const struct contract_test name[];
 RULE_TABLES(TABLE_DECLARE)
