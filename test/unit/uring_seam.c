@@ -345,17 +345,20 @@ static void masked_calls_are_refused(void **state) {
 /* What the library would never do with these masked: hand the entry over all the same. */
 static void masked_entries_are_refused(void **state) {
     (void)state;
-    ferry_loop *loop = open_masked("ftruncate,poll_first");
+    ferry_loop *loop = open_masked("ftruncate,poll_first,waitid");
     struct uring *uring = uring_of(loop);
     char path[] = "/tmp/ferry-seam-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(unlink(path), 0);
-    for (int i = 0; i < 2; i++) {
+    const int opcodes[] = {URING_OP_FTRUNCATE, IORING_OP_RECV, URING_OP_WAITID};
+    for (int i = 0; i < 3; i++) {
         struct io_uring_sqe *sqe = uring_sqe(loop);
         assert_non_null(sqe);
-        io_uring_prep_rw(i == 0 ? URING_OP_FTRUNCATE : IORING_OP_RECV, sqe, fd, NULL, 0, 1);
+        io_uring_prep_rw(opcodes[i], sqe, fd, NULL, 0, 1);
         if (i == 1) sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
+        if (i == 2) sqe->file_index = 4; /* WEXITED: valid but for the mask, there is no child */
+        if (i == 2) sqe->off = 0;
         sqe->user_data = (uint64_t)(uintptr_t)&uring->probes;
         uring->probe_result = 0;
         for (int k = 0; k < 100 && uring->probe_result == 0; k++) {
