@@ -103,8 +103,47 @@ void ferry__os_signal_end(struct ferry__signal *signal);
 void ferry__os_signal_wait(struct ferry__signal *signal, struct ferry__lock *lock); /* waits */
 void ferry__os_signal_one(struct ferry__signal *signal);
 void ferry__os_signal_all(struct ferry__signal *signal);
-/* The lock of the process's worker pool. */
+/* The lock of what a process has once: its worker pool, its signals. */
 struct ferry__lock *ferry__os_process_lock(void);
+
+/* ---- Signals of the process, in the sense of <signal.h> ------------------------------------ */
+
+#define FERRY__SIGNALS 129 /* numbers are below */
+
+/* 0, or FERRY_EINVAL for a number that cannot be waited for. */
+int ferry__os_catchable(uint64_t number);
+/* From here on ferry__signal_came() is called for each delivery of a signal; and no longer. What
+ * happened to the signal before is put back, unless the program has changed it meanwhile. Both
+ * under the process's lock; uncatch also in a child that was just forked. */
+int ferry__os_catch(int number);
+void ferry__os_uncatch(int number);
+
+/* Called by the system's side, in a signal handler on any thread. */
+void ferry__signal_came(int number);
+/* This process is a child that was just forked: nobody waits for signals. Under the lock. */
+void ferry__signals_forked(void);
+
+/* ---- Changes of files ---------------------------------------------------------------------- */
+
+struct ferry__change {
+    int32_t watch;      /* which, as ferry__os_watch_add() named it; -1: all of them */
+    int32_t ends;       /* 0, or with what error the watch has ended: no change comes with that */
+    ferry_change about; /* name: in the bytes that were read */
+};
+
+/* A descriptor that becomes readable when anything watched changes, or an error. */
+int ferry__os_watch_open(void);
+void ferry__os_watch_close(ferry_fd source);
+/* Watches one more file: its number, the same if it is watched already, or an error. Looks the path
+ * up, so that it may wait. Any thread. */
+int64_t ferry__os_watch_add(ferry_fd source, const char *path);
+void ferry__os_watch_remove(ferry_fd source, int32_t watch);
+/* Calls fn for each number that is being watched. 0, or an error: the system does not tell. */
+int ferry__os_watch_each(ferry_fd source, void (*fn)(void *context, int32_t watch), void *context);
+/* Reads what has changed: bytes, 0 if nothing has, or an error. buf: aligned for anything. */
+int64_t ferry__os_watch_read(ferry_fd source, void *buf, size_t len);
+/* The change that begins at a place in what was read, and where the next begins. */
+size_t ferry__os_watch_parse(const void *buf, size_t at, struct ferry__change *change);
 
 FERRY__OWN_END
 

@@ -275,6 +275,8 @@ enum ferry_op_code {
     FERRY_OP_TIMER,
     FERRY_OP_POST,
     FERRY_OP_WORK,
+    FERRY_OP_SIGNAL,
+    FERRY_OP_WATCH,
     FERRY_OP_ACCEPT,
     FERRY_OP_CONNECT,
     FERRY_OP_RECV,
@@ -501,7 +503,8 @@ FERRY_API int ferry_kill(ferry_loop *loop, int64_t pid, int signal);
 /* Asks that an operation end. The completion is the answer (rule 5): its result if it won the race,
  * else FERRY_ECANCELED. Idle operations, and second requests, are no-ops. When each kind can still
  * be cancelled: always (nop, timer, accept, connect, recv, send, reads and writes of pipes, opening
- * a FIFO, poll, waiting for a process); until started (files, work, spawn); never (close, post). */
+ * a FIFO, poll, waiting for a process, signal, watch once it has begun); until started (files,
+ * work, spawn); never (close, post). */
 FERRY_API void ferry_cancel(ferry_loop *loop, ferry_op *op);
 
 /* Asks that all operations on a descriptor end, but for a close. */
@@ -855,6 +858,100 @@ typedef struct ferry_child {
  * FERRY_ENOMEM; execve(2), fork(2). */
 FERRY_API void ferry_spawn(ferry_loop *loop, ferry_op *op, ferry_child *child, unsigned flags,
                            ferry_cb *cb);
+/* ---- Waiting for signals ----------------------------------------------------------------- */
+
+/* Completes when the process is sent a signal: result is how often its handler has run since the
+ * wait began, 1 or more; with FERRY_MULTI since the completion before, and it goes on until it is
+ * cancelled. Systems merge a signal that is sent again before its handler has run. number: SIGTERM,
+ * SIGCHLD, ... of <signal.h>. Any number of operations, in any number of loops and threads, may
+ * wait for the same signal: all of them are told of each delivery.
+ *
+ * While anybody in the process waits, the signal's disposition is Ferry's: a handler that
+ * interrupts no system call that can be restarted (SA_RESTART), and that runs on the alternate
+ * stack where a thread has one. What was there before (a handler, SIG_IGN, SIG_DFL) is not called
+ * meanwhile, and is back at the end of the turn that has delivered the last wait's final
+ * completion. So a one-shot wait that its callback submits again keeps the signal, but a delivery
+ * in between is not told: FERRY_MULTI loses none. A disposition that the program sets itself
+ * meanwhile is left alone, then and at the end: signals go there until Ferry's last wait for this
+ * signal has ended. In a forked child nobody waits, so that all is as before the first wait; so it
+ * is in a program that the child executes. Ferry changes the signal mask of none of your threads:
+ * one of them must have the signal unblocked.
+ *
+ * Waiting for SIGCHLD reaps no child; if SIGCHLD was ignored, children that end meanwhile remain
+ * until they are waited for.
+ *
+ * Errors: FERRY_EINVAL: no such number, one that cannot be caught (SIGKILL, SIGSTOP), one that the
+ * C library keeps for itself, or SIGSEGV, SIGBUS, SIGFPE, SIGILL: these mean that the instruction
+ * at hand cannot be carried out, and to come back from their handler, as one must before a callback
+ * can run, would only fault again, for ever. */
+FERRY_API void ferry_signal(ferry_loop *loop, ferry_op *op, int number, unsigned flags,
+                            ferry_cb *cb);
+
+/* ---- Waiting for changes of files -------------------------------------------------------- */
+
+/* The least that a watcher's buffer must hold: the longest change is shorter. */
+#define FERRY_WATCH_BYTES_MIN 512u
+
+/* What a watch keeps its changes in. Zero it, set the first two, then leave it alone until the
+ * final completion; the buffer can be read by ferry_watch_next() after it, too. */
+typedef struct ferry_watcher {
+    void *buf;         /* yours */
+    size_t len;        /* bytes, FERRY_WATCH_BYTES_MIN at least; a change takes 12 and its name */
+    uint64_t room[12]; /* the library's */
+} ferry_watcher;
+
+enum ferry_change_kind {
+    FERRY_CHANGE_CREATED = 1, /* an entry was made, or linked to, in the watched directory */
+    FERRY_CHANGE_DELETED,     /* an entry was deleted */
+    FERRY_CHANGE_MODIFIED,    /* the content of an entry, or of the watched file, was changed */
+    FERRY_CHANGE_ATTRIBUTES,  /* permissions, owner, times, number of links */
+    FERRY_CHANGE_MOVED_FROM,  /* an entry has lost this name: pair tells which one it has now, if
+                                 that is watched by this loop, too */
+    FERRY_CHANGE_MOVED_TO,    /* an entry has got this name */
+    FERRY_CHANGE_MOVED,       /* the watched thing itself was renamed; the watch goes with it */
+    FERRY_CHANGE_REMOVED,     /* the watched thing itself is gone: the watch ends */
+    FERRY_CHANGE_UNMOUNTED,   /* its file system is gone: the watch ends */
+    FERRY_CHANGE_OVERFLOW     /* here changes are missing: the buffer, or the system's queue, was
+                                 full. Look for yourself, as after beginning. */
+};
+
+typedef struct ferry_change {
+    enum ferry_change_kind kind;
+    int is_directory;
+    uint32_t pair;    /* the same number, not 0, in the FROM and the TO of one rename; else 0 */
+    const char *name; /* of the entry, 0-terminated; "" for the watched thing itself. In the
+                         watcher's buffer: good until the callback ends or the loop runs again. */
+    size_t name_len;
+} ferry_change;
+
+/* Watches a directory (itself and its entries, not what is below them) or a file. The first
+ * completion tells that watching has begun: what changes from then on will be told. Each completion
+ * with FERRY_MORE, its result, tells how many changes lie in the watcher's buffer, for
+ * ferry_watch_next(). Those that are not taken stay there; when one does not fit, what follows is
+ * dropped until all before it has been taken, and a FERRY_CHANGE_OVERFLOW stands for it. Whoever
+ * takes them all in each callback loses none to a small buffer. The same file may be watched
+ * several times. Changes made by this process are told, too. Symbolic links are followed. A
+ * relative deadline is the longest gap between two completions.
+ *
+ * path: 0-terminated. path and watcher: the library's until the final completion.
+ *
+ * Linux uses one inotify instance per loop, made at the first watch, whose inotify(7) has the small
+ * print: nothing is told of changes by mmap, or on a network file system by other machines; a file
+ * is REMOVED once nobody has it open any more and it has no other name; entries that were deleted
+ * while open are told of no more.
+ *
+ * Errors: FERRY_ENOENT (there is no such file, or after a REMOVED), FERRY_ENODEV (after an
+ * UNMOUNTED), FERRY_EACCES (not readable), FERRY_ENOTDIR, FERRY_ELOOP, FERRY_ENAMETOOLONG,
+ * FERRY_ENOSPC (this user watches too much: fs.inotify.max_user_watches), FERRY_EMFILE (this user
+ * has too many instances, fs.inotify.max_user_instances, or this process too many descriptors),
+ * FERRY_EINVAL (a buffer too small), FERRY_EAGAIN (no worker thread could be started),
+ * FERRY_ENOMEM; see inotify_add_watch(2). */
+FERRY_API void ferry_watch(ferry_loop *loop, ferry_op *op, const char *path, ferry_watcher *watcher,
+                           unsigned flags, ferry_cb *cb);
+
+/* Takes the next change out of the watcher's buffer, oldest first: 1, or 0 if there is none. On the
+ * loop's thread, at any time from the first completion on. */
+FERRY_API int ferry_watch_next(ferry_watcher *watcher, ferry_change *change);
 
 #ifdef __cplusplus
 }

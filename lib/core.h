@@ -40,6 +40,8 @@ enum ferry__op_state {
     OP_TIMER,     /* in the timer wheel and nowhere else */
     OP_POSTED,    /* in the inbox: the poster's thread put it there */
     OP_RETURNED,  /* a buffer's: in the inbox, given back by another thread */
+    OP_SERVED,    /* loop->served: waits in a service of the library */
+    OP_OWN,       /* the library's own, with the backend; on no list and counted nowhere */
     OP_DONE,      /* loop->landed or loop->finished: ended, its callback is next */
     OP_STATE_COUNT
 };
@@ -74,6 +76,7 @@ enum ferry__lane_rule {
     LANE_WRITE,    /* the write lane */
     LANE_POSITION, /* by the descriptor: a lane, or concurrently if an offset is given */
     LANE_BOTH,     /* the write lane, and nothing starts in the read lane meanwhile */
+    LANE_SERVED,   /* waits in a service of the library */
     LANE_CLOSE
 };
 
@@ -240,11 +243,27 @@ struct ferry__workers;
 /* What other threads reach: alone in its cache lines. */
 struct ferry__inbox {
     alignas(64) _Atomic(ferry_op *) top; /* posts and finished work, newest first */
-    _Atomic bool asleep;  /* the loop waits in the backend, or is about to: wake it */
-    _Atomic bool stop;    /* ferry_stop() was called */
-    _Atomic bool refuses; /* the loop drains: no more posts */
+    _Atomic bool asleep;    /* the loop waits in the backend, or is about to: wake it */
+    _Atomic bool stop;      /* ferry_stop() was called */
+    _Atomic bool refuses;   /* the loop drains: no more posts */
+    _Atomic bool signalled; /* a signal that the loop waits for has come */
     _Atomic uint64_t wakeups;
 };
+
+/* ---- Services: what operations wait for without the backend ------------------------------ */
+
+enum ferry__service { SERVICE_SIGNALS, SERVICE_WATCHES, SERVICES };
+
+/* A loop's share in the process's signals (signals.c). */
+struct ferry__signals {
+    _Atomic(ferry_loop *) next;          /* shared: the list that the handler walks */
+    _Atomic bool wanted[FERRY__SIGNALS]; /* shared: by number, whether to wake this loop */
+    uint32_t waits[FERRY__SIGNALS];      /* operations that wait, from submit to delivery */
+    bool listed;                         /* on the list */
+    bool changed;                        /* a number may be wanted that nobody waits for */
+};
+
+struct ferry__watches;
 
 /* ---- The loop ---------------------------------------------------------------------------- */
 
@@ -279,6 +298,7 @@ struct ferry_loop {
     struct ferry__list running_free; /* OP_RUNNING without a descriptor */
     struct ferry__list paused;
     struct ferry__list work_waiting;
+    struct ferry__list served[SERVICES];
     struct ferry__list *ending; /* which of these what ends goes to */
     ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
     uint8_t support[FERRY_OP_COUNT]; /* enum ferry__support, filled by the backend */
@@ -296,6 +316,9 @@ struct ferry_loop {
     uint32_t work_out;              /* handed to the pool */
     uint32_t work_max, work_threads;
     bool own_workers;
+
+    struct ferry__watches *watches; /* NULL until the first watch */
+    struct ferry__signals signals;
 
     ferry_op *spare;  /* free ones, through link.next */
     ferry_op *spares; /* address space for them, one per slot at most */
@@ -336,6 +359,10 @@ void ferry__op_stamp(ferry_loop *loop);
 void ferry__op_due(ferry_loop *loop, ferry_op *op);
 /* A delivered completion had FERRY_MORE: on to the next. */
 void ferry__op_continue(ferry_loop *loop, ferry_op *op);
+/* Its callback has run: ends it if that was asked for meanwhile. */
+void ferry__op_continued(ferry_loop *loop, ferry_op *op);
+/* A multishot has a result: its deadline, unless absolute, is the longest gap and begins anew. */
+void ferry__op_next_gap(ferry_loop *loop, ferry_op *op);
 /* op has come in from another thread: a post, or work done. */
 void ferry__op_arrived(ferry_loop *loop, ferry_op *op);
 /* Its relative deadline, or a timer's span, begins at the next flush. */
@@ -566,6 +593,62 @@ bool ferry__work_cancel(ferry_loop *loop, ferry_op *op);
  * descriptor, unless it is FERRY_FD_NONE. */
 bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd);
 void ferry__work_close(ferry_loop *loop);
+
+/* ---- served.c ---------------------------------------------------------------------------- */
+
+static inline bool ferry__is_served(const ferry_op *op) {
+    return ferry__op_row(op)->lane == LANE_SERVED;
+}
+
+/* Hands it to its service. */
+void ferry__served_submit(ferry_loop *loop, ferry_op *op);
+/* It waits from here on. */
+void ferry__served_wait(ferry_loop *loop, ferry_op *op);
+/* What it waited for has come: its end, or a result with more to come. */
+void ferry__served_result(ferry_loop *loop, ferry_op *op, int64_t result, bool more);
+/* A result with FERRY_MORE is about to be delivered: back to waiting. */
+void ferry__served_continue(ferry_loop *loop, ferry_op *op);
+/* It is asked to end while it waits. */
+void ferry__served_stop(ferry_loop *loop, ferry_op *op, bool expired);
+/* Takes it off its list and ends it. */
+void ferry__served_end(ferry_loop *loop, ferry_op *op, int64_t result);
+/* Its final completion is about to be delivered. */
+void ferry__served_over(ferry_loop *loop, ferry_op *op);
+
+/* ---- signals.c ------------------------------------------------------------------------------ */
+
+void ferry__signal_submit(ferry_loop *loop, ferry_op *op);
+void ferry__signal_continue(ferry_loop *loop, const ferry_op *op);
+/* How many deliveries it has not been told of; it has been then. */
+int64_t ferry__signal_take(ferry_op *op);
+void ferry__signal_over(ferry_loop *loop, ferry_op *op);
+/* Some have come: tells those who wait. */
+void ferry__signals_look(ferry_loop *loop);
+/* Lets go of the numbers that nobody in this loop waits for any more. */
+void ferry__signals_release(ferry_loop *loop);
+void ferry__signals_close(ferry_loop *loop);
+
+/* ---- watch.c -------------------------------------------------------------------------------- */
+
+void ferry__watch_submit(ferry_loop *loop, ferry_op *op);
+/* The part that may wait, for a worker thread: its result. */
+int64_t ferry__watch_add(const ferry_op *op);
+void ferry__watch_arrived(ferry_loop *loop, ferry_op *op);
+/* How many changes are to be told of. */
+int64_t ferry__watch_count(const ferry_op *op);
+/* Its result has been delivered: ends it if there is nothing more to come. */
+void ferry__watch_continued(ferry_loop *loop, ferry_op *op);
+void ferry__watch_leave(ferry_loop *loop, ferry_op *op);
+void ferry__watch_over(ferry_loop *loop, ferry_op *op);
+/* Deals out what was left over, and sees to it that changes wake the loop. */
+void ferry__watch_flush(ferry_loop *loop);
+/* Must the loop not wait, because there is something left over or nothing would wake it? */
+bool ferry__watch_is_due(const ferry_loop *loop);
+/* The loop's own operation has come back: there are changes. */
+void ferry__watch_ready(ferry_loop *loop, const struct ferry__record *record);
+/* Takes the loop's own operation back from the backend. */
+void ferry__watch_quiet(ferry_loop *loop);
+void ferry__watch_close(ferry_loop *loop);
 
 /* ---- pick.c, stats.c, verify.c, trace.c -------------------------------------------------- */
 

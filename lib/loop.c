@@ -75,6 +75,7 @@ static void loop_init(ferry_loop *loop, const ferry_config *config) {
     atomic_init(&loop->inbox.asleep, false);
     atomic_init(&loop->inbox.stop, false);
     atomic_init(&loop->inbox.refuses, false);
+    atomic_init(&loop->inbox.signalled, false);
     atomic_init(&loop->inbox.wakeups, 0);
 }
 
@@ -205,10 +206,9 @@ static inline bool may_hand_over(ferry_loop *loop, const ferry_op *op) {
 static void deliver(ferry_loop *loop, ferry_op *op) {
     ferry_cb *done = op->done;
     if (FERRY__UNLIKELY(op->flags & FERRY_MORE)) {
-        bool cancelled = op->bits & BIT_CANCEL;
         ferry__op_continue(loop, op);
         hand_over(loop, op, done);
-        if (cancelled && op->state == OP_TIMER) ferry__op_stop(loop, op, false);
+        ferry__op_continued(loop, op);
     } else {
         if (op->bits & BIT_SLOT) {
             struct ferry__slot *slot = ferry__slot(loop, op->fd);
@@ -216,6 +216,7 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
         }
         if (FERRY__UNLIKELY(op->bits & BIT_BACKGROUND)) loop->background--;
         uint32_t puts = op->asked & FERRY_PUT;
+        if (FERRY__UNLIKELY(ferry__is_served(op))) ferry__served_over(loop, op);
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
@@ -382,6 +383,7 @@ static uint64_t wait_deadline(ferry_loop *loop, bool may_wait, uint64_t limit) {
     if (!may_wait || has_results(loop)) return 0;
     /* The backend had no room for all of it: what it has must move on first. */
     if (loop->dirty_first != NULL || loop->backlog.head != NULL || loop->cancels_owed > 0) return 0;
+    if (loop->watches != NULL && ferry__watch_is_due(loop)) return 0;
     uint64_t nearest = ferry__wheel_nearest(&loop->wheel);
     if (loop->paused.head != NULL && loop->pause_until < nearest) nearest = loop->pause_until;
     return nearest < limit ? nearest : limit;
@@ -423,6 +425,7 @@ static void flush(ferry_loop *loop) {
     if (loop->dirty_first != NULL) ferry__lane_flush(loop);
     if (loop->backlog.head != NULL) ferry__op_flush_backlog(loop);
     if (loop->cancels_owed > 0 || loop->cancel_missed) ferry__op_flush_cancels(loop);
+    if (loop->watches != NULL) ferry__watch_flush(loop);
 }
 
 static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
@@ -436,9 +439,13 @@ static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
     loop->ending = &loop->due;
     expire(loop);
     ferry__inbox_arrive(loop);
+    if (FERRY__UNLIKELY(atomic_load_explicit(&loop->inbox.signalled, memory_order_relaxed))) {
+        ferry__signals_look(loop);
+    }
     loop->ending = &loop->finished;
     ferry__accept_retry(loop);
     deliver_turn(loop);
+    if (loop->signals.changed) ferry__signals_release(loop);
     if (FERRY__DEBUG) ferry__verify(loop);
     return error;
 }
@@ -576,6 +583,7 @@ static void stop_all(ferry_loop *loop) {
     stop_list(loop, &loop->paused);
     stop_list(loop, &loop->work_waiting);
     stop_list(loop, &loop->running_free);
+    for (unsigned i = 0; i < SERVICES; i++) stop_list(loop, &loop->served[i]);
     while (ferry__work_cancel_any(loop, FERRY_FD_NONE)) {
     }
     ferry__op_stamp(loop); /* timers that have not begun are in the wheel then, too */
@@ -583,8 +591,10 @@ static void stop_all(ferry_loop *loop) {
     for (ferry_fd fd = 0; fd <= loop->slot_top; fd++) {
         if (ferry__slot(loop, fd)->busy > 0) ferry__slot_cancel(loop, fd);
     }
-    /* A repeating timer whose callback is next is in the wheel again after it. */
+    /* What goes on after the callback that is next waits again after it. */
     stop_list(loop, &loop->due);
+    stop_list(loop, &loop->landed);
+    stop_list(loop, &loop->finished);
 }
 
 int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
@@ -620,8 +630,11 @@ int ferry_loop_close(ferry_loop *loop) {
             return FERRY_EBUSY;
         }
         ferry__work_close(loop);
+        ferry__signals_close(loop);
+        if (loop->watches != NULL && is_owner(loop)) ferry__watch_quiet(loop);
     }
     loop->backend->close(loop, forked);
+    if (loop->watches != NULL) ferry__watch_close(loop);
     loop_free(loop);
     return 0;
 }

@@ -31,6 +31,8 @@ static const char *const state_names[OP_STATE_COUNT] = {
     [OP_TIMER] = "ticking",
     [OP_POSTED] = "posted",
     [OP_RETURNED] = "given back with its buffer",
+    [OP_SERVED] = "waiting",
+    [OP_OWN] = "the library's own",
     [OP_DONE] = "ended, its callback is next",
 };
 
@@ -140,14 +142,25 @@ void ferry__op_due(ferry_loop *loop, ferry_op *op) {
     }
 }
 
-/* Only timers repeat so far. The deadline is then the longest gap. */
+/* A timer's deadline is then the longest gap. */
 void ferry__op_continue(ferry_loop *loop, ferry_op *op) {
+    if (op->code != FERRY_OP_TIMER) {
+        ferry__served_continue(loop, op);
+        return;
+    }
     uint64_t deadline = op->deadline_ns;
     if (deadline != 0 && !(op->asked & FERRY_ABSOLUTE)) {
         deadline = ferry__time_add(loop->now, deadline);
     }
     ferry__op_move(op, OP_TIMER);
     ferry__timer_arm(loop, op, deadline);
+}
+
+void ferry__op_next_gap(ferry_loop *loop, ferry_op *op) {
+    if (op->deadline_ns == 0 || op->asked & FERRY_ABSOLUTE) return;
+    if (op->bits & BIT_TIMED) ferry__wheel_remove(&loop->wheel, op);
+    op->bits &= (uint16_t)~BIT_TIMED;
+    if (!(op->bits & BIT_STAMP)) ferry__op_stamp_later(loop, op);
 }
 
 /* ---- The end ----------------------------------------------------------------------------- */
@@ -268,22 +281,32 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_POSTED:
     case OP_RETURNED:
     case OP_CLOSING:
+    case OP_OWN:
     case OP_STATE_COUNT: return;
-    case OP_DONE: /* a repeating timer between two completions remembers it */
-        if (op->flags & FERRY_MORE) op->bits |= BIT_CANCEL;
+    case OP_DONE: /* what goes on after this completion remembers it */
+        if (op->flags & FERRY_MORE && !stop_wanted(op)) {
+            op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
+        }
         return;
     case OP_DRY:
     case OP_SPENT:
         ferry__pool_unwait(loop, op);
         ferry__lane_end(loop, op, error);
         return;
+    case OP_SERVED: ferry__served_stop(loop, op, expired); return;
     case OP_LANE: ferry__lane_end(loop, op, error); return;
     case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
     case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;
     case OP_WORK_WAIT: ferry__list_remove(&loop->work_waiting, op); break;
     case OP_TIMER: break;
     case OP_WORKING:
-        if (!ferry__work_cancel(loop, op)) return;
+        if (!ferry__work_cancel(loop, op)) {
+            /* A watch that has not begun remembers it: what a worker does for it may be undone. */
+            if (ferry__is_served(op) && !stop_wanted(op)) {
+                op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
+            }
+            return;
+        }
         break;
     case OP_IN_LANE:
     case OP_RUNNING:
@@ -294,6 +317,15 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
         return;
     }
     ferry__op_end(loop, op, error, 0);
+}
+
+void ferry__op_continued(ferry_loop *loop, ferry_op *op) {
+    if (op->state != OP_TIMER && op->state != OP_SERVED) return; /* the callback ended it */
+    if (stop_wanted(op)) {
+        ferry__op_stop(loop, op, (op->bits & BIT_EXPIRED) != 0);
+    } else if (op->code == FERRY_OP_WATCH) {
+        ferry__watch_continued(loop, op);
+    }
 }
 
 void ferry_cancel(ferry_loop *loop, ferry_op *op) {
@@ -354,11 +386,7 @@ static void again_next_turn(ferry_loop *loop, ferry_op *op) {
 /* A multishot operation has a result and goes on: with the backend (record->flags has RECORD_MORE),
  * or as another try. One that was asked to end does so after its callback. */
 ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t record_flags) {
-    if (op->deadline_ns != 0 && !(op->asked & FERRY_ABSOLUTE)) { /* it is the longest gap */
-        if (op->bits & BIT_TIMED) ferry__wheel_remove(&loop->wheel, op);
-        op->bits &= (uint16_t)~BIT_TIMED;
-        if (!(op->bits & BIT_STAMP)) ferry__op_stamp_later(loop, op);
-    }
+    ferry__op_next_gap(loop, op);
     if (!(record_flags & RECORD_MORE)) {
         if (stop_wanted(op)) {
             op->bits |= BIT_LAST;
@@ -576,6 +604,10 @@ static ferry_op *land_one(ferry_loop *loop, ferry_op *op, const struct ferry__re
 
 ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
     ferry_op *op = record->op, *goes_on = NULL;
+    if (FERRY__UNLIKELY(op->state == OP_OWN)) {
+        ferry__watch_ready(loop, record);
+        return NULL;
+    }
     loop->ending = &loop->landed;
     if (op->state == OP_IN_LANE && op->bits & BIT_WRITE_LANE &&
         ferry__slot(loop, op->fd)->gathered > 0) {
@@ -597,6 +629,10 @@ void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
     } else {
         ferry__work_back(loop);
         if (op->code == FERRY_OP_SPAWN && op->result == 0) ferry__spawn_done(loop, op);
-        ferry__op_end(loop, op, op->result, 0);
+        if (op->code == FERRY_OP_WATCH) {
+            ferry__watch_arrived(loop, op);
+        } else {
+            ferry__op_end(loop, op, op->result, 0);
+        }
     }
 }

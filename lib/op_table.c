@@ -22,6 +22,8 @@
     X(TIMER,    "timer",    ANY,      FREE,     NONE,  ALWAYS, 0) \
     X(POST,     "post",     0,        FREE,     NONE,  NEVER,  0) \
     X(WORK,     "work",     ANY,      FREE,     NONE,  EARLY,  ARG_CALL) \
+    X(SIGNAL,   "signal",   ANY_MORE, SERVED,   NONE,  ALWAYS, 0) \
+    X(WATCH,    "watch",    ANY,      SERVED,   NONE,  ALWAYS, ARG_PATH) \
     X(ACCEPT,   "accept",   ANY_MORE, FREE,     FD,    ALWAYS, ARG_FD) \
     X(CONNECT,  "connect",  ANY,      BOTH,     NONE,  ALWAYS, ARG_FD | ARG_ADDR) \
     X(RECV,     "recv",     ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_BUFFER) \

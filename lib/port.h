@@ -13,8 +13,9 @@
 #define FERRY__OWN_BEGIN _Pragma("GCC visibility push(hidden)")
 #define FERRY__OWN_END _Pragma("GCC visibility pop")
 #define FERRY__NORETURN __attribute__((noreturn))
-#define FERRY__NOINLINE __attribute__((noinline)) /* what is rare, out of the way of what is not   \
-                                                   */
+#define FERRY__NOINLINE                                                                            \
+    __attribute__((noinline)) /* what is rare, out of the way of what is not                       \
+                               */
 #define FERRY__LIKELY(x) __builtin_expect(!!(x), 1)
 #define FERRY__UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define FERRY__HIGHEST_BIT(x) (63u - (unsigned)__builtin_clzll(x)) /* of a uint64_t, not 0 */

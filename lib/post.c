@@ -49,11 +49,12 @@ ferry_op *ferry__inbox_take(ferry_loop *loop) {
 
 bool ferry__inbox_sleep(ferry_loop *loop) {
     struct ferry__inbox *inbox = &loop->inbox;
-    /* seq_cst: the announcement before the looks, against push or stop before the look at asleep.
-     */
+    /* seq_cst: the announcement before the looks, against push, stop or signal before the look at
+     * asleep. */
     atomic_store_explicit(&inbox->asleep, true, memory_order_seq_cst);
     if (atomic_load_explicit(&inbox->top, memory_order_seq_cst) == NULL &&
-        !atomic_load_explicit(&inbox->stop, memory_order_seq_cst)) {
+        !atomic_load_explicit(&inbox->stop, memory_order_seq_cst) &&
+        !atomic_load_explicit(&inbox->signalled, memory_order_seq_cst)) {
         return true;
     }
     ferry__inbox_awake(loop);

@@ -104,6 +104,8 @@ static void route(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *ro
         }
     } else if (op->code == FERRY_OP_WORK) {
         ferry__work_submit(loop, op);
+    } else if (row->lane == LANE_SERVED) {
+        ferry__served_submit(loop, op);
     } else {
         ferry__op_start(loop, op);
     }

@@ -14,19 +14,21 @@
  *   8  background counts those of them that are marked so.
  *   9  cancels_owed and stopping count the operations marked so.
  *  10  No more records than the ring holds; no more work out than allowed.
+ *  11  signals.waits counts, over all numbers, the waits for signals that have begun.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "core.h"
 
 struct tally {
-    uint64_t operations, background, owed, stopping;
+    uint64_t operations, background, owed, stopping, signals;
 };
 
 static void count(struct tally *tally, const ferry_op *op) {
     tally->operations++;
     tally->background += (op->bits & BIT_BACKGROUND) != 0;
     tally->owed += (op->bits & BIT_CANCEL_OWED) != 0;
+    tally->signals += op->code == FERRY_OP_SIGNAL && op->offset != 0;
     tally->stopping += op->state != OP_DONE && op->bits & BIT_STOPPING;
 }
 
@@ -108,7 +110,8 @@ static void verify_wheel(const ferry_loop *loop, struct tally *tally) {
 }
 
 void ferry__verify(ferry_loop *loop) {
-    struct tally tally = {0, 0, 0, 0};
+    struct tally tally = {0, 0, 0, 0, 0};
+    uint64_t waits = 0;
     verify_slots(loop, &tally);
     verify_wheel(loop, &tally);
     verify_list(&tally, &loop->landed, OP_DONE);
@@ -118,6 +121,7 @@ void ferry__verify(ferry_loop *loop) {
     verify_list(&tally, &loop->running_free, OP_RUNNING);
     verify_list(&tally, &loop->paused, OP_PAUSED);
     verify_list(&tally, &loop->work_waiting, OP_WORK_WAIT);
+    for (unsigned i = 0; i < SERVICES; i++) verify_list(&tally, &loop->served[i], OP_SERVED);
     FERRY__ASSERT(tally.operations + loop->work_out == loop->in_flight); /* 7 */
     /* What the workers hold may be in the background or not. */
     FERRY__ASSERT(loop->background >= tally.background);                              /* 8 */
@@ -127,6 +131,8 @@ void ferry__verify(ferry_loop *loop) {
     FERRY__ASSERT(loop->records.tail - loop->records.head <= loop->records.mask + 1); /* 10 */
     FERRY__ASSERT(loop->later.tail - loop->later.head <= loop->later.mask + 1);       /* 10 */
     FERRY__ASSERT(loop->work_out <= loop->work_max);                                  /* 10 */
+    for (unsigned i = 0; i < FERRY__SIGNALS; i++) waits += loop->signals.waits[i];
+    FERRY__ASSERT(tally.signals == waits); /* 11 */
 }
 
 static void each(ferry_loop *loop, const struct ferry__list *list,

@@ -36,6 +36,7 @@ static struct ferry__workers *shared_pool; /* guarded by ferry__os_process_lock(
 /* ---- A worker ---------------------------------------------------------------------------- */
 
 static int64_t carry_out(const ferry_op *op) {
+    if (op->code == FERRY_OP_WATCH) return ferry__watch_add(op);
     if (op->code != FERRY_OP_WORK) return ferry__os_perform(op);
     ferry_work_fn *fn = (ferry_work_fn *)(uintptr_t)op->offset;
     return fn((void *)(uintptr_t)op->buf);

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -41,8 +42,10 @@ struct ferry__calls {
     int (*getsockname)(int, struct sockaddr *, socklen_t *);
     int (*getpeername)(int, struct sockaddr *, socklen_t *);
     int (*pipe)(int *, int);
+    int (*open_to_read)(const char *);
     int (*close)(int);
     int (*ftruncate)(int, off_t);
+    ssize_t (*read)(int, void *, size_t);
     ssize_t (*write)(int, const void *, size_t);
     int (*eventfd)(unsigned, int);
     int (*duplicate)(int, int); /* not below the second number, close-on-exec */
@@ -51,6 +54,9 @@ struct ferry__calls {
     int (*waitid)(idtype_t, id_t, siginfo_t *, int);
     int (*pidfd_open)(pid_t); /* Linux */
     int (*kill)(pid_t, int);
+    int (*inotify_init)(int);
+    int (*inotify_add_watch)(int, const char *, uint32_t);
+    int (*inotify_rm_watch)(int, int);
     int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 };
 

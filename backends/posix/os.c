@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -51,6 +52,10 @@ static int duplicate(int fd, int lowest) {
     return fcntl(fd, F_DUPFD_CLOEXEC, lowest);
 }
 
+static int open_to_read(const char *path) {
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 struct ferry__calls ferry__calls = {
     .clock_gettime = clock_gettime,
     .mmap = mmap,
@@ -70,8 +75,10 @@ struct ferry__calls ferry__calls = {
     .getsockname = getsockname_plain,
     .getpeername = getpeername_plain,
     .pipe = pipe2,
+    .open_to_read = open_to_read,
     .close = close,
     .ftruncate = ftruncate,
+    .read = read,
     .write = write,
     .eventfd = eventfd_int,
     .duplicate = duplicate,
@@ -79,6 +86,9 @@ struct ferry__calls ferry__calls = {
     .waitid = waitid,
     .pidfd_open = pidfd_open_plain,
     .kill = kill,
+    .inotify_init = inotify_init1,
+    .inotify_add_watch = inotify_add_watch,
+    .inotify_rm_watch = inotify_rm_watch,
     .thread_create = pthread_create,
 };
 

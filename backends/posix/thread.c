@@ -113,6 +113,7 @@ static void after_fork(void) {
 
 static void in_child(void) {
     ferry__os_fork_count++;
+    ferry__signals_forked();
     after_fork();
 }
 

@@ -29,6 +29,8 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
     [FERRY_OP_TIMER] = CORE,
     [FERRY_OP_POST] = CORE,
     [FERRY_OP_WORK] = CORE,
+    [FERRY_OP_SIGNAL] = CORE,
+    [FERRY_OP_WATCH] = CORE,
 
     /* Sockets. */
     [FERRY_OP_ACCEPT] = RING(accept),

@@ -25,6 +25,8 @@ struct target {
     ferry_addr addr;
     ferry_file file;
     ferry_child child;
+    ferry_watcher watcher;
+    char changes[FERRY_WATCH_BYTES_MIN];
 };
 
 /* For the loop at hand: opened before anything is submitted, closed before the loop is. */
@@ -55,6 +57,12 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     case FERRY_OP_NOP: ferry_nop(loop, op, flags, probe_done); break;
     case FERRY_OP_TIMER: ferry_timer(loop, op, 1, 0, flags, probe_done); break;
     case FERRY_OP_WORK: ferry_work(loop, op, work_nothing, NULL, flags, probe_done); break;
+    case FERRY_OP_SIGNAL: ferry_signal(loop, op, SIGUSR1, flags, probe_done); break;
+    case FERRY_OP_WATCH:
+        t->watcher.buf = t->changes;
+        t->watcher.len = sizeof t->changes;
+        ferry_watch(loop, op, "/", &t->watcher, flags, probe_done);
+        break;
     case FERRY_OP_ACCEPT: ferry_accept(loop, op, t->fd, NULL, flags, probe_done); break;
     case FERRY_OP_CONNECT: ferry_connect(loop, op, t->fd, &t->addr, flags, probe_done); break;
     case FERRY_OP_RECV: ferry_recv(loop, op, t->fd, t->buf, 64, flags, probe_done); break;
