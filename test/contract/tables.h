@@ -53,6 +53,7 @@
     X(trouble_close_tests)                                                                         \
     X(trouble_shared_tests)                                                                        \
     X(trouble_signals_tests)                                                                       \
+    X(trouble_watch_tests)                                                                         \
     X(ops_basic_tests)                                                                             \
     X(ops_errors_tests)                                                                            \
     X(ops_accepts_tests)                                                                           \
@@ -61,7 +62,9 @@
     X(ops_processes_tests)                                                                         \
     X(ops_spawns_tests)                                                                            \
     X(ops_streams_tests)                                                                           \
+    X(ops_watch_tests)                                                                             \
     X(ops_messages_tests)                                                                          \
+    X(ops_signals_tests)                                                                           \
     X(ops_files_tests)                                                                             \
     X(ops_stat_tests)                                                                              \
     X(ops_foreign_tests)

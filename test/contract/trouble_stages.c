@@ -245,6 +245,15 @@ static void timer_submit(struct stage *s, unsigned flags) {
     ferry_timer(s->loop, &s->p.op, UINT64_MAX, 0, flags, probe_done);
 }
 
+static void signal_submit(struct stage *s, unsigned flags) {
+    ferry_signal(s->loop, &s->p.op, SIGUSR2, flags, probe_done);
+}
+
+static void signal_let(struct stage *s) {
+    (void)s;
+    assert_int_equal(raise(SIGUSR2), 0);
+}
+
 /* The pool's one thread waits for a byte, what is submitted next waits for the thread. */
 static int64_t take_byte(void *arg) {
     ferry_fd fd = *(ferry_fd *)arg;
@@ -323,6 +332,7 @@ const struct stage_kind stages[] = {
     {"open of a FIFO to read", fifo_prepare, open_read_submit, open_let, -1},
     {"open of a FIFO to write", fifo_prepare, open_write_submit, open_let, -1},
     {"timer", nothing_prepare, timer_submit, NULL, 0},
+    {"signal", nothing_prepare, signal_submit, signal_let, 1},
     {"work", work_prepare, work_submit, recv_let, 8},
     {"poll", tcp_prepare, poll_submit, recv_let, FERRY_POLL_IN},
     {"process", process_prepare, process_submit, recv_let, 0},
