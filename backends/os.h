@@ -61,7 +61,7 @@ int ferry__os_shutdown(ferry_fd fd, int how);
 /* Is this an address that the system could take: 0, or FERRY_EINVAL. */
 int ferry__os_addr_check(const ferry_addr *addr);
 
-/* Is this TCP with unread input, which a close would answer with a reset? */
+/* Is this TCP with unread input, which a close would answer with a reset that nobody asked for? */
 bool ferry__os_unread(ferry_fd fd);
 /* Discards input that is there. True when nothing that was sent can be lost any more: the peer has
  * acknowledged all of it and nothing lies unread, or the connection is over. */

@@ -179,6 +179,8 @@ typedef struct ferry_vec {
 #endif
 } ferry_vec;
 
+enum ferry_family { FERRY_INET = 1, FERRY_INET6, FERRY_UNIX };
+
 /* A socket address: IPv4, IPv6 or Unix. bytes hold the system's struct sockaddr_in, _in6 or _un. */
 typedef struct ferry_addr {
     uint32_t len; /* bytes in use; 0: no address (an unnamed peer of a Unix socket) */
@@ -200,6 +202,89 @@ FERRY_API size_t ferry_addr_format(const ferry_addr *addr, char *buf, size_t len
 
 /* The port in the host's byte order; 0 if there is none. Any thread. */
 FERRY_API unsigned ferry_addr_port(const ferry_addr *addr);
+
+/* ---- Messages and their control data ----------------------------------------------------- */
+
+/* A message as ferry_recvmsg() and ferry_sendmsg() take it: yours, zeroed, then what you need.
+ * Receiving, the library owns it with all that it points to until the completion, one operation at
+ * a time; what it writes stands below "out". Sending only reads it. */
+typedef struct ferry_msg {
+    const ferry_vec *vecs; /* where the data is, or goes */
+    size_t count;          /* of vectors */
+    ferry_addr *addr;      /* to whom, or filled with from whom (len 0: the socket is connected, or
+                              the peer has no name). NULL: the connected peer, nobody asks */
+    void *control;         /* control data, aligned as uint64_t; NULL for none */
+    size_t control_room;   /* bytes at control */
+    size_t control_len;    /* bytes in use. Send: in, as ferry_control_add() counts. Receive: out */
+    uint32_t flags;        /* receive, out: FERRY_MSG_... */
+    uint32_t reserved;
+    uint64_t room[8]; /* the library's while a receive is in flight */
+} ferry_msg;
+
+/* ferry_msg.flags */
+#define FERRY_MSG_TRUNCATED 0x1u /* the message was longer than the vectors: the rest is lost */
+/* FERRY_MSG_CONTROL_TRUNCATED: there was more control data than room. Descriptors that did not fit
+ * (or for which this process had no number left) are closed by the system. */
+#define FERRY_MSG_CONTROL_TRUNCATED 0x2u
+
+/* Kinds of control data. */
+enum ferry_control_kind {
+    FERRY_CONTROL_OTHER,       /* level, type, data, len as the system has them */
+    FERRY_CONTROL_FDS,         /* fds, count: descriptors passed over a Unix socket */
+    FERRY_CONTROL_CREDENTIALS, /* pid, user, group of the sender; received with
+                                  FERRY_OPT_PASS_CREDENTIALS */
+    FERRY_CONTROL_PACKET,      /* interface_index, to, local; FERRY_OPT_RECV_PACKET_INFO. Sending:
+                                  the interface to use (0: any) and the own address to send from
+                                  (local; len 0: any) */
+    FERRY_CONTROL_HOPS,        /* number: hop limit, or time to live; FERRY_OPT_RECV_HOPS */
+    FERRY_CONTROL_CLASS,       /* number: traffic class, or type of service, the two bits of ECN
+                                  included; FERRY_OPT_RECV_CLASS */
+    FERRY_CONTROL_SEGMENT      /* number: UDP. Sending: bytes of each datagram that the system cuts
+                                  this message into. Received with FERRY_OPT_UDP_GRO: bytes of each
+                                  that it has put together */
+};
+
+/* One item of control data. Only the fields of its kind are set. */
+typedef struct ferry_control {
+    enum ferry_control_kind kind;
+    enum ferry_family family; /* PACKET, HOPS, CLASS: FERRY_INET or FERRY_INET6. Sending, 0: as the
+                                 addresses say */
+    const ferry_fd *fds;
+    size_t count;
+    int64_t pid;
+    uint32_t user, group;
+    uint32_t interface_index;
+    int32_t number;
+    ferry_addr to;    /* received: where the datagram was sent, perhaps a multicast group; port 0 */
+    ferry_addr local; /* the own address to answer from, port 0; len 0 if it is not told */
+    int level, type;
+    const void *data; /* received, of each kind */
+    size_t len;
+    size_t at; /* of ferry_control_next(): where the next begins */
+} ferry_control;
+
+/* How large an array of uint64_t an item of so many bytes needs: a number of elements, to be added
+ * up for several items:
+ *     uint64_t control[FERRY_CONTROL_WORDS(2 * sizeof(ferry_fd))]; */
+#define FERRY_CONTROL_WORDS(bytes) (2 + ((bytes) + 7) / 8)
+/* Room for one of each kind but FDS, and to spare. */
+#define FERRY_CONTROL_WORDS_ALL 32
+#define FERRY_CONTROL_FDS_MAX 253 /* descriptors in one message (Linux) */
+
+/* Appends an item to msg->control, at control_len, which grows. What item points to is copied.
+ * Returns 0, or FERRY_EINVAL (no such kind, a number out of range, no or too many descriptors, a
+ * family that cannot be told), FERRY_EOVERFLOW (no room, or no control), FERRY_ENOTSUP (this system
+ * has no such kind). Descriptors are open in this process until the send has completed, and may be
+ * closed then. Any thread. */
+FERRY_API int ferry_control_add(ferry_msg *msg, const ferry_control *item);
+
+/* Goes through control data that has been received, len bytes of it:
+ *     ferry_control item = {0};
+ *     while (ferry_control_next(msg.control, msg.control_len, &item)) { ... }
+ * item: zeroed before the first call. Returns 1 and fills it, fds and data pointing into control; 0
+ * after the last. Items that were cut so that they say nothing are left out, of cut descriptors
+ * those that are there remain. Any thread. */
+FERRY_API int ferry_control_next(const void *control, size_t len, ferry_control *item);
 
 /* ---- The operation ----------------------------------------------------------------------- */
 
@@ -281,9 +366,11 @@ enum ferry_op_code {
     FERRY_OP_CONNECT,
     FERRY_OP_RECV,
     FERRY_OP_RECVV,
+    FERRY_OP_RECVMSG,
     FERRY_OP_RECV_POOL,
     FERRY_OP_SEND,
     FERRY_OP_SENDV,
+    FERRY_OP_SENDMSG,
     FERRY_OP_SHUTDOWN,
     FERRY_OP_OPEN,
     FERRY_OP_READ,
@@ -462,7 +549,6 @@ FERRY_API int ferry_supports(const ferry_loop *loop, unsigned code);
 
 /* ---- Ordinary functions: these never wait ------------------------------------------------ */
 
-enum ferry_family { FERRY_INET = 1, FERRY_INET6, FERRY_UNIX };
 enum ferry_socket_type { FERRY_STREAM = 1, FERRY_DATAGRAM, FERRY_SEQPACKET };
 
 /* Makes a socket, not inherited by programs that are executed. Returns 0 and sets *fd, or an error
@@ -479,10 +565,73 @@ FERRY_API int ferry_bind(ferry_loop *loop, ferry_fd fd, const ferry_addr *addr);
  * for the system's maximum. Returns 0 and sets *fd, or an error. */
 FERRY_API int ferry_listen(ferry_loop *loop, ferry_fd *fd, const ferry_addr *addr, int backlog);
 
+/* Makes a socket listen that ferry_socket() made and ferry_bind() bound, for those who set options
+ * in between (FERRY_OPT_REUSE_PORT: several listeners on one port share what comes). backlog as
+ * above. Returns 0 or an error (FERRY_EADDRINUSE, FERRY_ENOTSUP: datagrams, FERRY_ENOTSOCK, ...).
+ */
+FERRY_API int ferry_listen_fd(ferry_loop *loop, ferry_fd fd, int backlog);
+
 /* The socket's own address (with the port that the system chose), and its peer's. Return 0 or an
  * error (FERRY_ENOTCONN, FERRY_ENOTSOCK, FERRY_EBADF, ...). */
 FERRY_API int ferry_local_addr(ferry_loop *loop, ferry_fd fd, ferry_addr *addr);
 FERRY_API int ferry_peer_addr(ferry_loop *loop, ferry_fd fd, ferry_addr *addr);
+
+/* Options of sockets: whole numbers in the unit that the name ends with, 0 or 1 where it has none.
+ * In brackets the sockets that have the option. */
+enum ferry_option {
+    FERRY_OPT_REUSE_ADDR = 1,       /* [IP] before it is bound */
+    FERRY_OPT_REUSE_PORT,           /* [IP] before it is bound, by each that shares the port */
+    FERRY_OPT_V6ONLY,               /* [IPv6] no IPv4; before it is bound */
+    FERRY_OPT_SEND_BUFFER_BYTES,    /* [all] a wish: the system has limits, and Linux doubles it and
+                                       tells the double; ferry_socket_get() says what it became */
+    FERRY_OPT_RECV_BUFFER_BYTES,    /* [all] the same */
+    FERRY_OPT_KEEPALIVE,            /* [TCP] asks whether an idle peer is still there */
+    FERRY_OPT_KEEPALIVE_IDLE_S,     /* [TCP] idle for so long: first question */
+    FERRY_OPT_KEEPALIVE_INTERVAL_S, /* [TCP] between questions */
+    FERRY_OPT_KEEPALIVE_COUNT,      /* [TCP] unanswered questions until the connection ends */
+    FERRY_OPT_NODELAY,              /* [TCP] small segments go out at once */
+    FERRY_OPT_LINGER_S,            /* [TCP] what a close does with data unsent: -1 it goes on in the
+                                      background; 0 the connection is reset; else the close waits
+                                      for so long, and the loop with it */
+    FERRY_OPT_BROADCAST,           /* [IP datagrams] may send to broadcast addresses */
+    FERRY_OPT_HOPS,                /* [IP] hop limit, time to live; -1 for the system's */
+    FERRY_OPT_CLASS,               /* [IP] traffic class, type of service: 0 to 255 */
+    FERRY_OPT_RECV_PACKET_INFO,    /* [IP datagrams] receive FERRY_CONTROL_PACKET */
+    FERRY_OPT_RECV_HOPS,           /* [IP datagrams] receive FERRY_CONTROL_HOPS */
+    FERRY_OPT_RECV_CLASS,          /* [IP datagrams] receive FERRY_CONTROL_CLASS */
+    FERRY_OPT_MULTICAST_HOPS,      /* [IP datagrams] hop limit for groups: 0 to 255; -1 for 1 */
+    FERRY_OPT_MULTICAST_LOOP,      /* [IP datagrams] this host gets what it sends to groups */
+    FERRY_OPT_MULTICAST_INTERFACE, /* [IP datagrams] interface's index to send to groups through, 0
+                                      for the system's choice. Get: IPv6, else FERRY_ENOTSUP */
+    FERRY_OPT_UDP_SEGMENT_BYTES,   /* [UDP] each message is cut into datagrams of so many bytes, 0:
+                                      not; FERRY_CONTROL_SEGMENT does it for one message. A send
+                                      of more pieces than the system takes (64 on older Linux, 128)
+                                      ends with FERRY_EINVAL */
+    FERRY_OPT_UDP_GRO,             /* [UDP] receive several datagrams of one sender as one message,
+                                      FERRY_CONTROL_SEGMENT says how long each is */
+    FERRY_OPT_PASS_CREDENTIALS     /* [Unix] receive FERRY_CONTROL_CREDENTIALS */
+};
+
+/* Sets an option, and tells what it is. Return 0 or: FERRY_ENOPROTOOPT (this kind of socket has no
+ * such option), FERRY_ENOTSUP (this system has it not), FERRY_EINVAL (no such option, a value out
+ * of range; bound already), FERRY_ENOTSOCK, FERRY_EBADF, FERRY_EPERM, ...; see setsockopt(2),
+ * ip(7), ipv6(7), tcp(7), udp(7), unix(7). */
+FERRY_API int ferry_socket_set(ferry_loop *loop, ferry_fd fd, enum ferry_option option,
+                               int64_t value);
+FERRY_API int ferry_socket_get(ferry_loop *loop, ferry_fd fd, enum ferry_option option,
+                               int64_t *value);
+
+/* Lets a datagram socket receive what is sent to a multicast group, and no longer. group: its
+ * address, the port does not count. interface_index: on which interface, 0 for the system's choice.
+ * source: only what is sent from this address; several sources take several calls; NULL for all.
+ * Return 0 or: FERRY_EINVAL (not a group's address, or families that differ), FERRY_EADDRINUSE
+ * (joined already), FERRY_EADDRNOTAVAIL (not joined), FERRY_ENODEV (no such interface),
+ * FERRY_ENOBUFS (too many groups), FERRY_ENOPROTOOPT (no datagram socket of that family); RFC 3678.
+ */
+FERRY_API int ferry_multicast_join(ferry_loop *loop, ferry_fd fd, const ferry_addr *group,
+                                   uint32_t interface_index, const ferry_addr *source);
+FERRY_API int ferry_multicast_leave(ferry_loop *loop, ferry_fd fd, const ferry_addr *group,
+                                    uint32_t interface_index, const ferry_addr *source);
 
 /* Makes a pipe: fds[0] is read, fds[1] written. Returns 0 or FERRY_EMFILE, FERRY_ENFILE. */
 FERRY_API int ferry_pipe(ferry_loop *loop, ferry_fd fds[2]);
@@ -657,6 +806,29 @@ FERRY_API void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const voi
                           unsigned flags, ferry_cb *cb);
 FERRY_API void ferry_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
                            size_t count, unsigned flags, ferry_cb *cb);
+
+/* Receives one message with its sender's address and its control data into msg, or from a stream
+ * what is there: completes as ferry_recvv() does. msg is filled in as its fields say. A datagram
+ * longer than the vectors sets FERRY_MSG_TRUNCATED, control data beyond the room
+ * FERRY_MSG_CONTROL_TRUNCATED; neither is an error. With FERRY_ALL on a stream the control data of
+ * all pieces is gathered, as far as there is room. Descriptors that come are not inherited by
+ * executed programs, and are yours to close: also those that came before an error cut a FERRY_ALL
+ * short, so look at control_len then.
+ * Errors: those of ferry_recvv(), and FERRY_EINVAL if control is not aligned. See recvmsg(2). */
+FERRY_API void ferry_recvmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_msg *msg,
+                             unsigned flags, ferry_cb *cb);
+
+/* Sends msg: the data as ferry_sendv() does, to msg->addr, with its control data. On a stream the
+ * control data goes with the first byte, once, though the rest follows in other calls; with no data
+ * to go with it is refused: FERRY_EINVAL. Linux ignores control data of another kind of socket, as
+ * descriptors over UDP. FERRY_PUT as above.
+ * Errors: those of ferry_sendv(), and FERRY_EBADF (of a descriptor that is passed, too),
+ * FERRY_EPERM (credentials that are not the process's own), FERRY_EINVAL (a value in it that is
+ * not valid), FERRY_EMFILE (too many descriptors are under way), FERRY_EISCONN,
+ * FERRY_ENOTSUP (an address, and the socket is connected), FERRY_ENETUNREACH, FERRY_EACCES
+ * (broadcast), ...; see sendmsg(2), unix(7). */
+FERRY_API void ferry_sendmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_msg *msg,
+                             unsigned flags, ferry_cb *cb);
 
 enum ferry_shutdown_how { FERRY_SHUT_READ = 1, FERRY_SHUT_WRITE, FERRY_SHUT_BOTH };
 

@@ -94,8 +94,9 @@ enum {
     ARG_LENGTH = 1 << 6, /* len is a length of a file */
     ARG_CALL = 1 << 7,
     ARG_HOW = 1 << 8,
-    ARG_POOL = 1 << 9, /* buf is a pool of this loop */
-    ARG_WAIT = 1 << 10 /* ferry__wait_check() */
+    ARG_POOL = 1 << 9,  /* buf is a pool of this loop */
+    ARG_WAIT = 1 << 10, /* ferry__wait_check() */
+    ARG_MSG = 1 << 11   /* a struct ferry_msg in offset; its vectors become buf and len */
 };
 
 /* One row per operation: all that the core knows about a kind. */
@@ -547,6 +548,17 @@ bool ferry__pool_owns(const ferry_loop *loop, const ferry_op *op);
 void ferry__pool_sent(ferry_op *op);
 /* A buffer has come back through the inbox. */
 void ferry__pool_returned(ferry_op *op);
+
+/* ---- messages.c -------------------------------------------------------------------------- */
+
+/* Is op's message one that the system could take? Takes its vectors over into op. */
+int ferry__msg_check(ferry_op *op);
+/* Has the message control data and no bytes that it could go with on a stream? */
+bool ferry__msg_is_hollow(const ferry_op *op);
+
+static inline ferry_msg *ferry__msg(const ferry_op *op) {
+    return (ferry_msg *)(uintptr_t)op->offset;
+}
 
 /* ---- timer.c ----------------------------------------------------------------------------- */
 

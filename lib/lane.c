@@ -54,7 +54,7 @@ static bool start_gathered(ferry_loop *loop, struct ferry__slot *slot) {
 static bool ends_here(const struct ferry__slot *slot, const ferry_op *op) {
     if (op->code == FERRY_OP_SHUTDOWN) return true;
     if (slot->flags & SLOT_BROKEN && is_send(op) && op->bits & BIT_WRITE_LANE) return true;
-    bool vectored = op->code == FERRY_OP_RECVV || op->code == FERRY_OP_READV;
+    bool vectored = ferry__op_row(op)->checked & ARG_VECTORS;
     /* A receive of nothing: some systems would wait for bytes that nobody wants. */
     return slot->kind == KIND_STREAM && ferry__op_row(op)->result == RESULT_IN &&
            (vectored ? op->more : op->len) == 0;
@@ -187,6 +187,9 @@ static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
     int direction = takes ? READ_LANE : WRITE_LANE;
     if (row->lane == LANE_FREE || row->lane == LANE_ALOOF) return -1;
     if (op->code == FERRY_OP_READ_POOL && (kind == KIND_FILE || kind == KIND_OTHER)) {
+        return FERRY_EINVAL;
+    }
+    if (op->code == FERRY_OP_SENDMSG && kind == KIND_STREAM && ferry__msg_is_hollow(op)) {
         return FERRY_EINVAL;
     }
     if (row->lane != LANE_POSITION) return direction;

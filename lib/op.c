@@ -172,6 +172,9 @@ void ferry__op_look_at_memory(const ferry_op *op) {
         ferry__op_fatal(op, "ended, but its buffer is no longer the caller's memory");
     }
     if (!(checked & ARG_VECTORS) || op->len == 0) return;
+    if (checked & ARG_MSG && FERRY__POISONED(ferry__msg(op), sizeof(ferry_msg))) {
+        ferry__op_fatal(op, "ended, but its message is no longer the caller's memory");
+    }
     if (FERRY__POISONED(op->buf, op->len * sizeof(ferry_vec))) {
         ferry__op_fatal(op, "ended, but its vectors are no longer the caller's memory");
     }

@@ -28,9 +28,11 @@
     X(CONNECT,  "connect",  ANY,      BOTH,     NONE,  ALWAYS, ARG_FD | ARG_ADDR) \
     X(RECV,     "recv",     ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_BUFFER) \
     X(RECVV,    "recvv",    ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_VECTORS) \
+    X(RECVMSG,  "recvmsg",  ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_VECTORS | ARG_MSG) \
     X(RECV_POOL, "recv_pool", ANY_MORE, READ, LENT, ALWAYS, ARG_FD | ARG_POOL) \
     X(SEND,     "send",     ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_BUFFER) \
     X(SENDV,    "sendv",    ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS) \
+    X(SENDMSG,  "sendmsg",  ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS | ARG_MSG) \
     X(SHUTDOWN, "shutdown", ANY,      WRITE,    NONE,  EARLY,  ARG_FD | ARG_HOW) \
     X(OPEN,     "open",     ANY,      FREE,     FD,    ALWAYS, ARG_PATH) \
     X(READ,     "read",     ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_BUFFER) \

@@ -38,6 +38,10 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
         op->len = 0;
         return ferry__op_pool(op)->loop == loop ? 0 : FERRY_EINVAL;
     }
+    if (checked & ARG_MSG) {
+        int error = ferry__msg_check(op);
+        if (error != 0) return error;
+    }
     if (checked & ARG_VECTORS) return vectors_check(op);
     if (checked & ARG_ADDR) return op->buf ? ferry__os_addr_check(op->buf) : FERRY_EFAULT;
     if ((checked & ARG_PATH) && op->buf == NULL) return FERRY_EFAULT;

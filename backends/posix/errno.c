@@ -23,6 +23,7 @@ static const struct {
     {FERRY_EFAULT, EFAULT},
     {FERRY_ENOMEM, ENOMEM},
     {FERRY_EMFILE, EMFILE},
+    {FERRY_EMFILE, ETOOMANYREFS}, /* descriptors on their way through Unix sockets */
     {FERRY_ENFILE, ENFILE},
     {FERRY_EACCES, EACCES},
     {FERRY_EPERM, EPERM},

@@ -128,6 +128,12 @@ int ferry_listen(ferry_loop *loop, ferry_fd *fd, const ferry_addr *addr, int bac
     return 0;
 }
 
+int ferry_listen_fd(ferry_loop *loop, ferry_fd fd, int backlog) {
+    ferry__loop_check(loop, NULL);
+    if (backlog < 0) return FERRY_EINVAL;
+    return ferry__calls.listen(fd, backlog > 0 ? backlog : SOMAXCONN) == 0 ? 0 : ferry__errno();
+}
+
 typedef int get_name(int, struct sockaddr *, socklen_t *);
 
 static int name_get(ferry_fd fd, ferry_addr *addr, get_name *get) {

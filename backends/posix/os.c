@@ -180,8 +180,16 @@ static int bytes_unread(int fd) {
     return ferry__calls.ioctl(fd, FIONREAD, &bytes) == 0 ? bytes : 0;
 }
 
+/* Has the program asked for a reset (FERRY_OPT_LINGER_S of 0)? */
+static bool reset_wanted(int fd) {
+    struct linger linger = {.l_onoff = 0};
+    socklen_t len = sizeof linger;
+    return ferry__calls.getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len) == 0 &&
+           linger.l_onoff != 0 && linger.l_linger == 0;
+}
+
 bool ferry__os_unread(ferry_fd fd) {
-    if (bytes_unread(fd) == 0) return false;
+    if (bytes_unread(fd) == 0 || reset_wanted(fd)) return false;
     int protocol = 0;
     socklen_t len = sizeof protocol;
     return ferry__calls.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&

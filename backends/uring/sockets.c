@@ -8,6 +8,8 @@
  */
 #include "uring.h"
 
+#include "../posix/messages.h"
+
 void ferry__uring_prep_recvv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     struct uring_rest rest = uring_rest_vecs(op);
     if (uring_is_message(loop, op)) {
@@ -33,6 +35,45 @@ void ferry__uring_prep_sendv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
         io_uring_prep_sendmsg(sqe, op->fd, uring_msg_of(uring, sqe, rest.vecs, rest.count),
                               MSG_NOSIGNAL);
     }
+}
+
+/* Sets the vectors of a message's header to what is left of it. Those of a piece that was cut lie
+ * in the entry's scratch: the kernel copies them when it takes the entry. */
+static void msg_rest(ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op,
+                     struct msghdr *header) {
+    header->msg_iov = (struct iovec *)(uintptr_t)op->buf;
+    header->msg_iovlen = op->len;
+    if (uring_is_message(loop, op)) return;
+    struct uring_rest rest = uring_rest_vecs(op);
+    struct iovec *piece = uring_scratch_of(uring_of(loop), sqe)->iov;
+    *piece = (struct iovec){rest.piece, rest.piece_len};
+    header->msg_iov = rest.piece != NULL ? piece : (struct iovec *)(uintptr_t)rest.vecs;
+    header->msg_iovlen = rest.piece != NULL ? 1 : rest.count;
+}
+
+/* The kernel writes to the header when the message has come, so that it lies in the message.
+ *
+ * A Unix stream that has nothing writes the sender's credentials all the same, before it says so
+ * (unix_stream_read_generic() in net/unix/af_unix.c, up to Linux 6.18 at least). recvmsg(2) forgets
+ * them, but the ring, trying again by itself, goes on behind them: what comes then does not begin
+ * where its length is counted from. So with room for control data the ring does not try again
+ * itself: it says that there is nothing, and the next try has a header of its own. */
+void ferry__uring_prep_recvmsg(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct msghdr *header = ferry__posix_msg_receive(op);
+    msg_rest(loop, sqe, op, header);
+    io_uring_prep_recvmsg(sqe, op->fd, header, MSG_CMSG_CLOEXEC);
+    if (header->msg_controllen > 0 && !uring_is_message(loop, op)) {
+        sqe->msg_flags |= MSG_DONTWAIT;
+    } else {
+        sqe->ioprio |= uring_poll_first(loop, op);
+    }
+}
+
+void ferry__uring_prep_sendmsg(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct msghdr *header = &uring_scratch_of(uring_of(loop), sqe)->msg;
+    ferry__posix_msg_send(op, header);
+    msg_rest(loop, sqe, op, header);
+    io_uring_prep_sendmsg(sqe, op->fd, header, MSG_NOSIGNAL);
 }
 
 void ferry__uring_prep_accept(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {

@@ -150,6 +150,8 @@ uring_prep ferry__uring_prep_recv_pool, ferry__uring_prep_read_pool;
 /* sockets.c */
 uring_prep ferry__uring_prep_recvv;
 uring_prep ferry__uring_prep_sendv;
+uring_prep ferry__uring_prep_recvmsg;
+uring_prep ferry__uring_prep_sendmsg;
 uring_prep ferry__uring_prep_accept;
 uring_prep ferry__uring_prep_connect;
 

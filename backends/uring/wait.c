@@ -8,6 +8,7 @@
 #include "uring.h"
 
 #include "../posix/calls.h"
+#include "../posix/messages.h"
 
 #include <errno.h>
 
@@ -115,6 +116,8 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
         ferry__uring_finish_stat(record->op);
     } else if (record->op->code == FERRY_OP_POLL) {
         ferry__uring_finish_poll(record);
+    } else if (record->op->code == FERRY_OP_RECVMSG && !(record->op->bits & BIT_POLLING)) {
+        ferry__posix_msg_received(loop, record->op);
     }
     if (record->op->code == FERRY_OP_PROCESS) ferry__uring_finish_process(uring, record);
     return true;

@@ -22,6 +22,7 @@ struct target {
     ferry_fd fd;
     char buf[64];
     ferry_vec vec;
+    ferry_msg msg;
     ferry_addr addr;
     ferry_file file;
     ferry_child child;
@@ -53,6 +54,7 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     t->vec.data = t->buf;
     t->vec.len = sizeof t->buf;
     t->child.program = "/dev/null"; /* cannot be executed */
+    t->msg = (ferry_msg){.vecs = &t->vec, .count = 1};
     switch (code) {
     case FERRY_OP_NOP: ferry_nop(loop, op, flags, probe_done); break;
     case FERRY_OP_TIMER: ferry_timer(loop, op, 1, 0, flags, probe_done); break;
@@ -67,10 +69,12 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     case FERRY_OP_CONNECT: ferry_connect(loop, op, t->fd, &t->addr, flags, probe_done); break;
     case FERRY_OP_RECV: ferry_recv(loop, op, t->fd, t->buf, 64, flags, probe_done); break;
     case FERRY_OP_RECVV: ferry_recvv(loop, op, t->fd, &t->vec, 1, flags, probe_done); break;
+    case FERRY_OP_RECVMSG: ferry_recvmsg(loop, op, t->fd, &t->msg, flags, probe_done); break;
     case FERRY_OP_RECV_POOL: ferry_recv_pool(loop, op, t->fd, pool, flags, probe_done); break;
     case FERRY_OP_READ_POOL: ferry_read_pool(loop, op, t->fd, pool, flags, probe_done); break;
     case FERRY_OP_SEND: ferry_send(loop, op, t->fd, t->buf, 64, flags, probe_done); break;
     case FERRY_OP_SENDV: ferry_sendv(loop, op, t->fd, &t->vec, 1, flags, probe_done); break;
+    case FERRY_OP_SENDMSG: ferry_sendmsg(loop, op, t->fd, &t->msg, flags, probe_done); break;
     case FERRY_OP_SHUTDOWN:
         ferry_shutdown(loop, op, t->fd, FERRY_SHUT_BOTH, flags, probe_done);
         break;

@@ -65,6 +65,12 @@
     X(ops_watch_tests)                                                                             \
     X(ops_messages_tests)                                                                          \
     X(ops_signals_tests)                                                                           \
+    X(ops_recvmsg_tests)                                                                           \
+    X(ops_control_tests)                                                                           \
+    X(ops_options_tests)                                                                           \
+    X(ops_udp_tests)                                                                               \
+    X(ops_multicast_tests)                                                                         \
+    X(trouble_recvmsg_tests)                                                                       \
     X(ops_files_tests)                                                                             \
     X(ops_stat_tests)                                                                              \
     X(ops_foreign_tests)

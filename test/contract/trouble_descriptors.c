@@ -141,8 +141,9 @@ static void trouble_pipe_wrong_end(void **state) {
 
 static void socket_operations_end(ferry_loop *loop, ferry_fd fd, int64_t error) {
     for (const struct fd_kind *kind = fd_kinds; kind->name; kind++) {
-        static const char *const of_sockets[] = {"accept", "connect", "recv",    "recvv",
-                                                 "send",   "sendv",   "shutdown"};
+        static const char *const of_sockets[] = {"accept", "connect", "recv",
+                                                 "recvv",  "recvmsg", "send",
+                                                 "sendv",  "sendmsg", "shutdown"};
         struct probe p = {.calls = 0};
         for (size_t i = 0; i < sizeof of_sockets / sizeof *of_sockets; i++) {
             if (strcmp(kind->name, of_sockets[i]) != 0) continue;

@@ -252,6 +252,16 @@ static void kind_sendv(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned fla
     ferry_sendv(loop, op, fd, scratch_vecs, 2, flags, probe_done);
 }
 
+static ferry_msg scratch_msg = {.vecs = scratch_vecs, .count = 2};
+
+static void kind_recvmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
+    ferry_recvmsg(loop, op, fd, &scratch_msg, flags, probe_done);
+}
+
+static void kind_sendmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
+    ferry_sendmsg(loop, op, fd, &scratch_msg, flags, probe_done);
+}
+
 static void kind_shutdown(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
     ferry_shutdown(loop, op, fd, FERRY_SHUT_BOTH, flags, probe_done);
 }
@@ -301,8 +311,10 @@ const struct fd_kind fd_kinds[] = {
     {"connect", kind_connect, 0},
     {"recv", kind_recv, FERRY_ALL},
     {"recvv", kind_recvv, FERRY_ALL},
+    {"recvmsg", kind_recvmsg, FERRY_ALL},
     {"send", kind_send, FERRY_SOME},
     {"sendv", kind_sendv, FERRY_SOME},
+    {"sendmsg", kind_sendmsg, FERRY_SOME},
     {"shutdown", kind_shutdown, 0},
     {"read", kind_read, FERRY_ALL},
     {"read at an offset", kind_read_at, FERRY_ALL},

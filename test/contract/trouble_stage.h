@@ -98,6 +98,8 @@ struct stage {
     char path[320];     /* of a FIFO */
     char buf[64];
     ferry_vec vecs[2];
+    ferry_msg msg;
+    uint64_t control[8];
     ferry_addr addr;
     int64_t pid; /* of a child, 0: none */
     ferry_exit how;

@@ -160,6 +160,20 @@ static void readv_submit(struct stage *s, unsigned flags) {
     ferry_readv(s->loop, &s->p.op, s->fd, s->vecs, 2, FERRY_CURRENT, flags, probe_done);
 }
 
+static void msg_fill(struct stage *s) {
+    s->vecs[0] = (ferry_vec){s->buf, 3};
+    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    s->msg = (ferry_msg){.vecs = s->vecs, .count = 2};
+}
+
+static void recvmsg_submit(struct stage *s, unsigned flags) {
+    msg_fill(s);
+    s->msg.addr = &s->addr;
+    s->msg.control = s->control;
+    s->msg.control_room = sizeof s->control;
+    ferry_recvmsg(s->loop, &s->p.op, s->fd, &s->msg, flags, probe_done);
+}
+
 static void recv_let(struct stage *s) {
     assert_int_equal(write(s->far, "12345678", 8), 8);
 }
@@ -197,6 +211,22 @@ static void sendv_submit(struct stage *s, unsigned flags) {
     s->vecs[0] = (ferry_vec){s->buf, 3};
     s->vecs[1] = (ferry_vec){s->buf + 3, 5};
     ferry_sendv(s->loop, &s->p.op, s->fd, s->vecs, 2, flags, probe_done);
+}
+
+static void sendmsg_submit(struct stage *s, unsigned flags) {
+    msg_fill(s);
+    ferry_sendmsg(s->loop, &s->p.op, s->fd, &s->msg, flags, probe_done);
+}
+
+/* With a descriptor, which must not be lost nor stay behind, whatever becomes of the send. */
+static void sendmsg_fd_submit(struct stage *s, unsigned flags) {
+    const ferry_fd fd = STDERR_FILENO;
+    const ferry_control item = {.kind = FERRY_CONTROL_FDS, .fds = &fd, .count = 1};
+    msg_fill(s);
+    s->msg.control = s->control;
+    s->msg.control_room = sizeof s->control;
+    assert_int_equal(ferry_control_add(&s->msg, &item), 0);
+    ferry_sendmsg(s->loop, &s->p.op, s->fd, &s->msg, flags, probe_done);
 }
 
 static void write_submit(struct stage *s, unsigned flags) {
@@ -320,12 +350,18 @@ const struct stage_kind stages[] = {
     {"recv behind another", second_recv_prepare, recv_submit, second_recv_let, 8},
     {"recv of a datagram", datagram_prepare, recv_submit, recv_let, 8},
     {"recvv", stream_prepare, recvv_submit, recv_let, 8},
+    {"recvmsg", tcp_prepare, recvmsg_submit, recv_let, 8},
+    {"recvmsg of a datagram", datagram_prepare, recvmsg_submit, recv_let, 8},
+    {"recvmsg behind another", second_recv_prepare, recvmsg_submit, second_recv_let, 8},
     {"read of a pipe", pipe_read_prepare, read_submit, recv_let, 8},
     {"readv of a pipe", pipe_read_prepare, readv_submit, recv_let, 8},
     {"read of a socket", tcp_prepare, read_submit, recv_let, 8},
     {"send", full_stream_prepare, send_submit, send_let, 8},
     {"send of a datagram", full_datagram_prepare, send_submit, send_let, 8},
     {"sendv", full_stream_prepare, sendv_submit, send_let, 8},
+    {"sendmsg", full_stream_prepare, sendmsg_submit, send_let, 8},
+    {"sendmsg of a datagram", full_datagram_prepare, sendmsg_submit, send_let, 8},
+    {"sendmsg of a descriptor", full_stream_prepare, sendmsg_fd_submit, send_let, 8},
     {"write to a pipe", pipe_write_prepare, write_submit, send_let, 8},
     {"writev to a pipe", pipe_write_prepare, writev_submit, send_let, 8},
     {"write to a socket", full_stream_prepare, write_submit, send_let, 8},

@@ -1,0 +1,25 @@
+/* messages.h - between a struct ferry_msg and the system's struct msghdr, for every POSIX backend.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_POSIX_MESSAGES_H
+#define FERRY_POSIX_MESSAGES_H
+
+#include "ferry.h"
+#include "port.h"
+
+#include <sys/socket.h>
+
+FERRY__OWN_BEGIN
+
+/* The header of the next call that receives for op, all but its vectors. It lies in the message,
+ * since systems write to it when they complete. */
+struct msghdr *ferry__posix_msg_receive(const ferry_op *op);
+/* That call has received something: takes over what the system wrote into the header. */
+void ferry__posix_msg_received(ferry_loop *loop, const ferry_op *op);
+/* Fills the header of the next call that sends for op, all but its vectors. */
+void ferry__posix_msg_send(const ferry_op *op, struct msghdr *header);
+
+FERRY__OWN_END
+
+#endif
