@@ -385,6 +385,8 @@ static void trouble_spawn_of_what_is_no_program(void **state) {
     huge[sizeof huge - 1] = 0;
     script_make(text, "\1\2\3 not a program", 0700);
     script_make(closed, "#!/bin/sh\nexit 0\n", 0600);
+    /* A directory there that is closed to us would be FERRY_EACCES. */
+    assert_int_equal(setenv("PATH", "/usr/bin:/bin", 1), 0);
     fails(loop, (ferry_child){.program = "ferry-no-such-program"}, FERRY_ENOENT);
     fails(loop, (ferry_child){.program = "/ferry/no/such"}, FERRY_ENOENT);
     fails(loop, (ferry_child){.program = ""}, FERRY_ENOENT);
