@@ -35,7 +35,8 @@ enum {
     RECORD_INTERRUPTED = 1u << 12, /* by read(): nothing happened, to be tried again */
     RECORD_NO_BUFFER = 1u << 14,   /* by read(): the same, for want of a buffer of its pool */
     RECORD_NOT_READY = 1u << 13,   /* by read(): the same, and it has to wait for readiness first */
-    RECORD_BUFFER_SHIFT = 16       /* from here on: the buffer's number in its pool */
+    RECORD_BUFFER_SHIFT = 16,      /* from here on: the buffer's number in its pool, */
+    RECORD_KIND_SHIFT = 16         /* or by read(), of an open: enum ferry__fd_kind, 0 unknown */
 };
 
 /* The ring of records: the backend moves the tail, the loop the head. */

@@ -83,7 +83,7 @@ FERRY_API const char *ferry_version(void);
     X(FERRY_ENOTEMPTY, 19, "the directory is not empty")                                           \
     X(FERRY_ENAMETOOLONG, 20, "the name is too long")                                              \
     X(FERRY_ELOOP, 21, "too many symbolic links")                                                  \
-    X(FERRY_EXDEV, 22, "the two are on different file systems")                                    \
+    X(FERRY_EXDEV, 22, "on different file systems, or the path leads out of its directory")        \
     X(FERRY_EROFS, 23, "the file system is read-only")                                             \
     X(FERRY_ENOSPC, 24, "no space left on the device")                                             \
     X(FERRY_EDQUOT, 25, "the disk quota is used up")                                               \
@@ -124,6 +124,7 @@ FERRY_API const char *ferry_version(void);
     X(FERRY_EMLINK, 60, "too many links")                                                          \
     X(FERRY_ECHILD, 61, "not a child of this process, or one that was waited for already")         \
     X(FERRY_ESRCH, 62, "no such process")                                                          \
+    X(FERRY_ENOROOM, 65, "the buffer is too small for the answer")                                 \
     X(FERRY_E2BIG, 75, "arguments and environment of a program are too long")                      \
     X(FERRY_ENOEXEC, 76, "not a program that the system can execute")
 
@@ -343,12 +344,17 @@ struct ferry_op {
 
 /* Submit flags. Those that do not apply to an operation end it with FERRY_EINVAL. */
 #define FERRY_SOME 0x1u /* send, write: may end short */
-#define FERRY_ALL 0x2u  /* recv, read: ends when the buffer is full, or with what cut it short */
-#define FERRY_BACKGROUND 0x4u /* any: does not keep ferry_run() going */
-#define FERRY_ABSOLUTE 0x8u   /* any: times are points on ferry_now()'s clock, not spans */
-#define FERRY_DATA 0x10u      /* sync: the data and what is needed to read it, no other metadata */
-#define FERRY_MULTI 0x20u     /* goes on after each result, which comes with FERRY_MORE */
-#define FERRY_PUT 0x40u       /* send of a lent buffer: its pool has it back at the completion */
+#define FERRY_ALL 0x2u  /* recv, read, copy: ends when all has come, or with what cut it short */
+#define FERRY_BACKGROUND 0x4u  /* any: does not keep ferry_run() going */
+#define FERRY_ABSOLUTE 0x8u    /* any: times are points on ferry_now()'s clock, not spans */
+#define FERRY_DATA 0x10u       /* sync: the data and what is needed to read it, no other metadata */
+#define FERRY_MULTI 0x20u      /* goes on after each result, which comes with FERRY_MORE */
+#define FERRY_PUT 0x40u        /* send of a lent buffer: its pool has it back at the completion */
+#define FERRY_NOFOLLOW 0x100u  /* names: a symbolic link itself, not what it leads to */
+#define FERRY_BENEATH 0x200u   /* open: nothing outside the directory: FERRY_EXDEV */
+#define FERRY_NOREPLACE 0x400u /* rename: FERRY_EEXIST if the new name is there already */
+#define FERRY_EXCHANGE 0x800u  /* rename: the two change places */
+#define FERRY_RESTART 0x1000u  /* list: from the beginning again */
 
 /* In the place of a callback: the completion is for ferry_reap(). */
 #define FERRY_PULL ((ferry_cb *)1)
@@ -381,6 +387,28 @@ enum ferry_op_code {
     FERRY_OP_SYNC,
     FERRY_OP_TRUNCATE,
     FERRY_OP_STAT,
+    FERRY_OP_STAT_FD,
+    FERRY_OP_CHMOD,
+    FERRY_OP_CHMOD_FD,
+    FERRY_OP_CHOWN,
+    FERRY_OP_CHOWN_FD,
+    FERRY_OP_TIMES,
+    FERRY_OP_TIMES_FD,
+    FERRY_OP_ACCESS,
+    FERRY_OP_ALLOCATE,
+    FERRY_OP_ADVISE,
+    FERRY_OP_RENAME,
+    FERRY_OP_HARD_LINK,
+    FERRY_OP_SYMLINK,
+    FERRY_OP_UNLINK,
+    FERRY_OP_MKDIR,
+    FERRY_OP_RMDIR,
+    FERRY_OP_READLINK,
+    FERRY_OP_REALPATH,
+    FERRY_OP_TEMP_FILE,
+    FERRY_OP_TEMP_DIR,
+    FERRY_OP_LIST,
+    FERRY_OP_COPY,
     FERRY_OP_POLL,
     FERRY_OP_PROCESS,
     FERRY_OP_SPAWN,
@@ -867,6 +895,15 @@ FERRY_API void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned
 FERRY_API void ferry_open(ferry_loop *loop, ferry_op *op, const char *path, unsigned how,
                           unsigned permissions, unsigned flags, ferry_cb *cb);
 
+/* The same, relative to a directory: dir is a descriptor of one, or FERRY_FD_NONE for the current
+ * directory; a path that begins with "/" needs neither. With FERRY_BENEATH the path is confined to
+ * what lies beneath dir: an absolute one, a ".." or a symbolic link that leads out, also in
+ * between, end with FERRY_EXDEV, whatever is renamed meanwhile, and links of /proc to open files
+ * with FERRY_ELOOP. Where the system cannot promise that (Linux before 5.6) it ends with
+ * FERRY_ENOTSUP. See openat(2), openat2(2). */
+FERRY_API void ferry_open_at(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                             unsigned how, unsigned permissions, unsigned flags, ferry_cb *cb);
+
 /* As the offset of a read or write: at the file's current position, which moves; and the only one
  * for what cannot seek (pipes, terminals, sockets). Operations at the current position go one after
  * the other, in order; those at an offset run concurrently. */
@@ -931,10 +968,172 @@ typedef struct ferry_file {
     uint64_t room[32]; /* the library's while the operation is in flight */
 } ferry_file;
 
-/* Fills *file for path (0-terminated; links are followed): completes with 0, or FERRY_ENOENT,
- * FERRY_EACCES, FERRY_ENOTDIR, FERRY_ELOOP, ...; see stat(2). */
+/* Fills *file for path (0-terminated; links are followed unless FERRY_NOFOLLOW): completes with 0,
+ * or FERRY_ENOENT, FERRY_EACCES, FERRY_ENOTDIR, FERRY_ELOOP, ...; see stat(2). ferry_stat_at():
+ * relative to a directory, as ferry_open_at(); ferry_stat_fd(): of what is open. */
 FERRY_API void ferry_stat(ferry_loop *loop, ferry_op *op, const char *path, ferry_file *file,
                           unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_stat_at(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                             ferry_file *file, unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_stat_fd(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_file *file,
+                             unsigned flags, ferry_cb *cb);
+
+/* ---- Files by name ----------------------------------------------------------------------------
+ *
+ * Each takes dir, to which the path is relative: a directory's descriptor, or FERRY_FD_NONE for the
+ * current directory. Paths are 0-terminated and read until the completion. All complete with 0
+ * unless they say otherwise, or with FERRY_ENOENT, FERRY_ENOTDIR, FERRY_EACCES, FERRY_EPERM,
+ * FERRY_ELOOP, FERRY_ENAMETOOLONG, FERRY_EROFS, FERRY_EBADF (dir is not open) and what their man
+ * page in section 2 has besides. Those that change a directory are done when they complete, but on
+ * the device only after a ferry_sync() of the directory. */
+
+/* Sets the permissions: the lower twelve bits of a mode, others are FERRY_EINVAL. With
+ * FERRY_NOFOLLOW a symbolic link ends with FERRY_ENOTSUP where links have none. See chmod(2). */
+FERRY_API void ferry_chmod(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                           unsigned permissions, unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_chmod_fd(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned permissions,
+                              unsigned flags, ferry_cb *cb);
+
+/* Sets the owner and the group, by their ids; FERRY_ID_LEAVE leaves one as it is. May take
+ * set-user-id bits away. See chown(2). */
+#define FERRY_ID_LEAVE UINT32_MAX
+FERRY_API void ferry_chown(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                           uint32_t user, uint32_t group, unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_chown_fd(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint32_t user,
+                              uint32_t group, unsigned flags, ferry_cb *cb);
+
+/* Sets the times of the last access and the last change of the content: nanoseconds since 1970 in
+ * UTC, FERRY_TIME_NOW, or FERRY_TIME_LEAVE for as it is. File systems round them to what they keep.
+ * See utimensat(2). */
+#define FERRY_TIME_NOW INT64_MAX
+#define FERRY_TIME_LEAVE INT64_MIN
+FERRY_API void ferry_times(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                           int64_t accessed_ns, int64_t modified_ns, unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_times_fd(ferry_loop *loop, ferry_op *op, ferry_fd fd, int64_t accessed_ns,
+                              int64_t modified_ns, unsigned flags, ferry_cb *cb);
+
+/* Is it there (wanted 0), and may this process, with the ids that count when it opens files, do all
+ * that is wanted? 0, else FERRY_EACCES. Only a hint: what opens a file finds out for itself. */
+#define FERRY_MAY_EXECUTE 0x1u
+#define FERRY_MAY_WRITE 0x2u
+#define FERRY_MAY_READ 0x4u
+FERRY_API void ferry_access(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                            unsigned wanted, unsigned flags, ferry_cb *cb);
+
+/* Gives a file another name, in one step: what had the new name is replaced, and whoever opens it
+ * finds the one or the other. FERRY_NOREPLACE, FERRY_EXCHANGE: FERRY_EINVAL where the file system
+ * cannot do that. Both directories stay open until the completion: a close waits for it.
+ * Errors: FERRY_EXDEV (another file system), FERRY_EISDIR, FERRY_ENOTDIR, FERRY_ENOTEMPTY,
+ * FERRY_EINVAL (a directory into itself), ...; see rename(2). */
+FERRY_API void ferry_rename(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                            ferry_fd new_dir, const char *new_path, unsigned flags, ferry_cb *cb);
+
+/* Gives a file a second name. A symbolic link is itself given one, not what it leads to. Errors:
+ * FERRY_EEXIST, FERRY_EXDEV, FERRY_EMLINK, FERRY_EPERM (a directory), ...; see link(2). */
+FERRY_API void ferry_hard_link(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                               ferry_fd new_dir, const char *new_path, unsigned flags,
+                               ferry_cb *cb);
+
+/* Makes a symbolic link at path that holds target. Errors: FERRY_EEXIST, ...; see symlink(2). */
+FERRY_API void ferry_symlink(ferry_loop *loop, ferry_op *op, const char *target, ferry_fd dir,
+                             const char *path, unsigned flags, ferry_cb *cb);
+
+/* Removes a name, and the file with its last. FERRY_EISDIR for a directory. See unlink(2). */
+FERRY_API void ferry_unlink(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                            unsigned flags, ferry_cb *cb);
+
+/* Makes a directory, with permissions less the umask. Removes one: FERRY_ENOTEMPTY, FERRY_EBUSY.
+ * See mkdir(2), rmdir(2). */
+FERRY_API void ferry_mkdir(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                           unsigned permissions, unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_rmdir(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                           unsigned flags, ferry_cb *cb);
+
+/* Puts what a symbolic link holds into buf, with a 0 behind it: completes with its length without
+ * the 0. Never cut: FERRY_ENOROOM if that does not fit into len bytes. FERRY_EINVAL if it is no
+ * link. See readlink(2). */
+FERRY_API void ferry_readlink(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
+                              char *buf, size_t len, unsigned flags, ferry_cb *cb);
+
+/* Puts the absolute path without links, "." and ".." into buf, as ferry_readlink() does. All of it
+ * has to be there. See realpath(3). */
+FERRY_API void ferry_realpath(ferry_loop *loop, ferry_op *op, const char *path, char *buf,
+                              size_t len, unsigned flags, ferry_cb *cb);
+
+/* Makes a file of a name that nobody has, and opens it to read and write: completes with the
+ * descriptor, not inherited by executed programs. name ends with "XXXXXX" (else FERRY_EINVAL),
+ * which is overwritten with what was chosen, and left as it was if it fails. Only this user may
+ * open the file, and nobody but you removes it. ferry_temp_dir() makes a directory, and completes
+ * with 0. */
+FERRY_API void ferry_temp_file(ferry_loop *loop, ferry_op *op, ferry_fd dir, char *name,
+                               unsigned flags, ferry_cb *cb);
+FERRY_API void ferry_temp_dir(ferry_loop *loop, ferry_op *op, ferry_fd dir, char *name,
+                              unsigned flags, ferry_cb *cb);
+
+/* ---- Files that are open ----------------------------------------------------------------------
+ */
+
+/* Sees to it that len bytes from offset on have their place on the device, so that writing them
+ * cannot fail for want of space; the file grows to offset + len if it is shorter. Never done by
+ * writing zeros: FERRY_ENOTSUP where the file system cannot.
+ * Errors: FERRY_EINVAL (len 0), FERRY_ENOSPC, FERRY_EFBIG, FERRY_ENODEV (not a regular file), ...;
+ * see fallocate(2). */
+FERRY_API void ferry_allocate(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint64_t offset,
+                              uint64_t len, unsigned flags, ferry_cb *cb);
+
+enum ferry_advice {
+    FERRY_ADVICE_NORMAL,
+    FERRY_ADVICE_SEQUENTIAL, /* will be read from front to back: read further ahead */
+    FERRY_ADVICE_RANDOM,     /* will be read here and there: do not read ahead */
+    FERRY_ADVICE_WILL_NEED,  /* begin to read it in */
+    FERRY_ADVICE_DONT_NEED,  /* let go of what is cached and was written back */
+    FERRY_ADVICE_ONCE        /* will be used once */
+};
+
+/* Tells how len bytes from offset on will be used, all that follow if len is 0. See
+ * posix_fadvise(2). */
+FERRY_API void ferry_advise(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint64_t offset,
+                            uint64_t len, enum ferry_advice advice, unsigned flags, ferry_cb *cb);
+
+/* Copies len bytes from one file into another, without them passing through this process where the
+ * systems of files can do that between themselves: completes with the bytes copied, at least one;
+ * with FERRY_ALL with len unless the end of `from` comes first. At or past the end: 0 with
+ * FERRY_EOF. Offsets in bytes; FERRY_CURRENT is FERRY_EINVAL, and so are ranges of one file that
+ * overlap. With FERRY_ALL it goes in pieces, between which it can be cancelled: what had been
+ * copied by then, or by an error, is told by op->transferred. Both files stay open until the
+ * completion: a close waits for it, and ends it after the piece that is under way.
+ * Errors: FERRY_EBADF (not open for this, or `to` only for appending), FERRY_EISDIR, FERRY_ESPIPE,
+ * FERRY_ENOSPC, FERRY_EFBIG, ...; see copy_file_range(2). */
+FERRY_API void ferry_copy(ferry_loop *loop, ferry_op *op, ferry_fd from, uint64_t from_offset,
+                          ferry_fd to, uint64_t to_offset, uint64_t len, unsigned flags,
+                          ferry_cb *cb);
+
+/* Lists a directory that was opened with FERRY_OPEN_READ | FERRY_OPEN_DIRECTORY, as many entries at
+ * a time as fit into buf: completes with the bytes of buf in use, for ferry_entry_next(), or 0 with
+ * FERRY_EOF when there are no more. "." and ".." are left out. With FERRY_RESTART from the first
+ * entry on, else from where the last listing through this descriptor ended. 4 KiB or more are
+ * sensible, and 1 KiB enough for any name. What is made or removed meanwhile may appear or not;
+ * everything else appears once. len bytes at buf: read and written until the completion.
+ * Errors: FERRY_ENOROOM (the next name does not fit), FERRY_ENOTDIR, FERRY_ENOENT (the directory
+ * was removed), FERRY_EBADF, FERRY_EIO; see getdents(2). */
+FERRY_API void ferry_list(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len,
+                          unsigned flags, ferry_cb *cb);
+
+/* One entry of a directory. */
+typedef struct ferry_entry {
+    const char *name; /* 0-terminated, in the listing's buf */
+    size_t name_len;  /* bytes, without the 0 */
+    uint64_t inode;
+    enum ferry_file_type type; /* of the entry itself: links are not followed */
+    uint64_t next;             /* the library's */
+} ferry_entry;
+
+/* Goes through what ferry_list() has put into buf; bytes is its result. *entry is zeroed before the
+ * first call. Returns 1, or 0 if there are no more entries:
+ *     ferry_entry entry = {0};
+ *     while (ferry_entry_next(buf, op->result, &entry)) puts(entry.name);
+ * Never waits. Any thread. */
+FERRY_API int ferry_entry_next(const void *buf, int64_t bytes, ferry_entry *entry);
 
 /* ---- Waiting for other things ------------------------------------------------------------ */
 

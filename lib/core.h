@@ -50,6 +50,7 @@ enum ferry__op_state {
 enum {
     BIT_SLOT = 1 << 0,       /* counted in its slot's busy */
     BIT_WRITE_LANE = 1 << 1, /* its lane is the write lane, else the read lane */
+    BIT_SECOND = 1 << 1,     /* no lane: counted in busy of its second descriptor's slot, too */
     BIT_STAMP = 1 << 2,      /* on loop->to_stamp: its relative deadline begins at the next flush */
     BIT_TIMED = 1 << 3,      /* in the timer wheel */
     BIT_CANCEL = 1 << 4,     /* asked to end */
@@ -94,9 +95,12 @@ enum {
     ARG_LENGTH = 1 << 6, /* len is a length of a file */
     ARG_CALL = 1 << 7,
     ARG_HOW = 1 << 8,
-    ARG_POOL = 1 << 9,  /* buf is a pool of this loop */
-    ARG_WAIT = 1 << 10, /* ferry__wait_check() */
-    ARG_MSG = 1 << 11   /* a struct ferry_msg in offset; its vectors become buf and len */
+    ARG_POOL = 1 << 9,    /* buf is a pool of this loop */
+    ARG_WAIT = 1 << 10,   /* ferry__wait_check() */
+    ARG_MSG = 1 << 11,    /* a struct ferry_msg in offset; its vectors become buf and len */
+    ARG_DIR = 1 << 12,    /* fd is a directory, or FERRY_FD_NONE */
+    ARG_SECOND = 1 << 13, /* ferry__op_second() is a descriptor, too */
+    ARG_FILES = 1 << 14   /* ferry__files_check() */
 };
 
 /* One row per operation: all that the core knows about a kind. */
@@ -113,6 +117,16 @@ extern const struct ferry__op_row ferry__op_table[FERRY_OP_COUNT];
 
 static inline const struct ferry__op_row *ferry__op_row(const ferry_op *op) {
     return &ferry__op_table[op->code];
+}
+
+/* The other descriptor of an operation that has two (ARG_SECOND). */
+static inline ferry_fd ferry__op_second(const ferry_op *op) {
+    if (op->code == FERRY_OP_COPY) return (ferry_fd)(intptr_t)op->buf;
+    return (ferry_fd)(int64_t)op->more;
+}
+
+static inline bool ferry__op_uses(const ferry_op *op, ferry_fd fd) {
+    return op->fd == fd || (ferry__op_row(op)->checked & ARG_SECOND && ferry__op_second(op) == fd);
 }
 
 /* What was asked, what kind it is, where it is and what happened to it: eight bytes that lie side
@@ -393,6 +407,8 @@ void ferry__accept_hurry(ferry_loop *loop);
 void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags);
 /* Asks one operation to end, with FERRY_ETIMEDOUT if expired. */
 void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired);
+/* The error with which op was asked to end, 0 if it was not. */
+int ferry__op_stopped(const ferry_op *op);
 /* Gives the backend an operation that runs concurrently, or puts it on the backlog. */
 void ferry__op_start(ferry_loop *loop, ferry_op *op);
 const char *ferry__op_state_name(unsigned state);
@@ -434,9 +450,27 @@ static inline void ferry__fill(ferry_op *op, enum ferry_op_code code, ferry_fd f
 /* Counts the operation in and sends it on its way. Its fields say what was asked. */
 void ferry__submit(ferry_loop *loop, ferry_op *op);
 
+/* ---- file_rules.c ------------------------------------------------------------------------ */
+
+/* What is wrong with the arguments of an operation on files: 0 or an error. */
+int ferry__files_check(const ferry_op *op);
+/* A worker has carried it out. */
+void ferry__files_land(ferry_loop *loop, ferry_op *op);
+
+/* An entry of a directory in the memory of ferry_list(); its name follows, and a 0. Packed one
+ * behind the other, without regard to alignment. */
+struct ferry__entry {
+    uint64_t inode;
+    uint16_t size; /* bytes from this entry to the next */
+    uint8_t type;  /* enum ferry_file_type */
+};
+#define FERRY__ENTRY_HEAD 11u /* bytes before the name: the three above without padding */
+
 /* ---- lane.c ------------------------------------------------------------------------------ */
 
 void ferry__lane_submit(ferry_loop *loop, ferry_op *op);
+/* For an operation with two descriptors, each of which may be FERRY_FD_NONE. */
+void ferry__pair_submit(ferry_loop *loop, ferry_op *op);
 /* Takes an operation out of its lane. What comes next is started by ferry__lane_next(). */
 void ferry__lane_leave(ferry_loop *loop, ferry_op *op);
 void ferry__lane_next(ferry_loop *loop, ferry_fd fd);

@@ -7,7 +7,12 @@
 
 void ferry_open(ferry_loop *loop, ferry_op *op, const char *path, unsigned how,
                 unsigned permissions, unsigned flags, ferry_cb *cb) {
-    ferry__fill(op, FERRY_OP_OPEN, FERRY_FD_NONE, path, permissions, flags, cb);
+    ferry_open_at(loop, op, FERRY_FD_NONE, path, how, permissions, flags, cb);
+}
+
+void ferry_open_at(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path, unsigned how,
+                   unsigned permissions, unsigned flags, ferry_cb *cb) {
+    ferry__fill(op, FERRY_OP_OPEN, dir, path, permissions, flags, cb);
     op->offset = how;
     ferry__submit(loop, op);
 }
@@ -59,7 +64,19 @@ void ferry_truncate(ferry_loop *loop, ferry_op *op, ferry_fd fd, uint64_t length
 
 void ferry_stat(ferry_loop *loop, ferry_op *op, const char *path, ferry_file *file, unsigned flags,
                 ferry_cb *cb) {
-    ferry__fill(op, FERRY_OP_STAT, FERRY_FD_NONE, path, 0, flags, cb);
+    ferry_stat_at(loop, op, FERRY_FD_NONE, path, file, flags, cb);
+}
+
+void ferry_stat_at(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path, ferry_file *file,
+                   unsigned flags, ferry_cb *cb) {
+    ferry__fill(op, FERRY_OP_STAT, dir, path, 0, flags, cb);
+    op->more = (uint64_t)(uintptr_t)file;
+    ferry__submit(loop, op);
+}
+
+void ferry_stat_fd(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_file *file, unsigned flags,
+                   ferry_cb *cb) {
+    ferry__fill(op, FERRY_OP_STAT_FD, fd, NULL, 0, flags, cb);
     op->more = (uint64_t)(uintptr_t)file;
     ferry__submit(loop, op);
 }

@@ -208,20 +208,25 @@ static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
     return -1;
 }
 
-void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
-    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+/* What a descriptor is (enum ferry__fd_kind), or the error with which a submit on it ends. ask: the
+ * system, if that is not known. */
+static int slot_kind(ferry_loop *loop, ferry_fd fd, bool ask) {
+    struct ferry__slot *slot = ferry__slot(loop, fd);
     int kind = slot->kind;
-    if (FERRY__UNLIKELY(slot->flags & SLOT_CLOSING)) {
-        ferry__op_end(loop, op, FERRY_EBADF, 0);
-        return;
-    }
+    if (FERRY__UNLIKELY(slot->flags & SLOT_CLOSING)) return FERRY_EBADF;
     if (kind == KIND_UNKNOWN) {
-        if (ferry__op_row(op)->lane != LANE_ALOOF) {
-            kind = ferry__os_fd_kind(op->fd);
+        if (ask) {
+            kind = ferry__os_fd_kind(fd);
             if (kind > 0 && !(slot->flags & SLOT_LEAVING)) slot->kind = (uint8_t)kind;
         }
-        if (op->fd > loop->slot_top) loop->slot_top = op->fd;
+        if (fd > loop->slot_top) loop->slot_top = fd;
     }
+    return kind;
+}
+
+void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
+    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    int kind = slot_kind(loop, op->fd, ferry__op_row(op)->lane != LANE_ALOOF);
     int lane = kind < 0 ? kind : lane_of(op, (enum ferry__fd_kind)kind);
     if (lane < -1) {
         ferry__op_end(loop, op, lane, 0);
@@ -232,6 +237,24 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
     if (ferry__op_row(op)->result == RESULT_LENT) ferry__op_pool(op)->users++;
     if (lane >= 0) {
         lane_push(loop, slot, op, (unsigned)lane);
+    } else {
+        ferry__op_start(loop, op);
+    }
+}
+
+void ferry__pair_submit(ferry_loop *loop, ferry_op *op) {
+    ferry_fd second = ferry__op_second(op);
+    if (second != FERRY_FD_NONE) {
+        int kind = slot_kind(loop, second, true);
+        if (kind < 0) {
+            ferry__op_end(loop, op, kind, 0);
+            return;
+        }
+        ferry__slot(loop, second)->busy++;
+        op->bits |= BIT_SECOND;
+    }
+    if (op->fd != FERRY_FD_NONE) {
+        ferry__lane_submit(loop, op);
     } else {
         ferry__op_start(loop, op);
     }
@@ -283,7 +306,7 @@ static void list_stop(ferry_loop *loop, struct ferry__list *list, ferry_fd fd) {
     ferry_op *next;
     for (ferry_op *op = list->head; op != NULL; op = next) {
         next = ferry__list_next(list, op);
-        if (op->fd == fd) ferry__op_stop(loop, op, false);
+        if (ferry__op_uses(op, fd)) ferry__op_stop(loop, op, false);
     }
 }
 

@@ -203,6 +203,11 @@ static inline bool may_hand_over(ferry_loop *loop, const ferry_op *op) {
 
 /* Calls back. The operation is idle before its final callback, which may free it: nothing of it is
  * read afterwards. */
+static void slot_leave(ferry_loop *loop, ferry_fd fd) {
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    if (--slot->busy == 0 && slot->flags & SLOT_CLOSING) ferry__slot_dirty(loop, slot);
+}
+
 static void deliver(ferry_loop *loop, ferry_op *op) {
     ferry_cb *done = op->done;
     if (FERRY__UNLIKELY(op->flags & FERRY_MORE)) {
@@ -210,9 +215,9 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
         hand_over(loop, op, done);
         ferry__op_continued(loop, op);
     } else {
-        if (op->bits & BIT_SLOT) {
-            struct ferry__slot *slot = ferry__slot(loop, op->fd);
-            if (--slot->busy == 0 && slot->flags & SLOT_CLOSING) ferry__slot_dirty(loop, slot);
+        if (op->bits & BIT_SLOT) slot_leave(loop, op->fd);
+        if (FERRY__UNLIKELY(op->bits & BIT_SECOND) && ferry__op_row(op)->checked & ARG_SECOND) {
+            slot_leave(loop, ferry__op_second(op));
         }
         if (FERRY__UNLIKELY(op->bits & BIT_BACKGROUND)) loop->background--;
         uint32_t puts = op->asked & FERRY_PUT;

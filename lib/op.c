@@ -212,6 +212,10 @@ static int stop_error(const ferry_op *op) {
     return op->bits & BIT_EXPIRED ? FERRY_ETIMEDOUT : FERRY_ECANCELED;
 }
 
+int ferry__op_stopped(const ferry_op *op) {
+    return stop_wanted(op) ? stop_error(op) : 0;
+}
+
 /* ---- Starting what needs no lane --------------------------------------------------------- */
 
 static struct ferry__list *running_list(ferry_loop *loop, const ferry_op *op) {
@@ -304,8 +308,9 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_TIMER: break;
     case OP_WORKING:
         if (!ferry__work_cancel(loop, op)) {
-            /* A watch that has not begun remembers it: what a worker does for it may be undone. */
-            if (ferry__is_served(op) && !stop_wanted(op)) {
+            /* A watch that has not begun remembers it, since what a worker does for it may be
+             * undone; and a copy looks for it between its pieces. */
+            if ((ferry__is_served(op) || op->code == FERRY_OP_COPY) && !stop_wanted(op)) {
                 op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
             }
             return;
@@ -512,6 +517,7 @@ static ferry_op *land_fd(ferry_loop *loop, ferry_op *op, const struct ferry__rec
     enum ferry__fd_kind kind = KIND_UNKNOWN;
     /* What a listener accepts is of its own kind: no need to ask the system. */
     if (op->code == FERRY_OP_ACCEPT) kind = ferry__slot(loop, op->fd)->kind;
+    if (op->code == FERRY_OP_OPEN) kind = record->flags >> RECORD_KIND_SHIFT;
     ferry__slot_claim(loop, (ferry_fd)record->result, kind);
     if (op->code == FERRY_OP_ACCEPT) ferry__accept_succeeded(loop);
     if (op->asked & FERRY_MULTI) return ferry__op_more(loop, op, record->result, record->flags);
@@ -635,7 +641,7 @@ void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
         if (op->code == FERRY_OP_WATCH) {
             ferry__watch_arrived(loop, op);
         } else {
-            ferry__op_end(loop, op, op->result, 0);
+            ferry__files_land(loop, op);
         }
     }
 }

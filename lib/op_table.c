@@ -12,6 +12,12 @@
 #define ANY_OUT (ANY | FERRY_SOME)
 #define ANY_SEND (ANY_OUT | FERRY_PUT)
 #define ANY_SYNC (ANY | FERRY_DATA)
+#define ANY_OPEN (ANY | FERRY_BENEATH)
+#define ANY_LINK (ANY | FERRY_NOFOLLOW)
+#define ANY_MOVE (ANY | FERRY_NOREPLACE | FERRY_EXCHANGE)
+#define ANY_LIST (ANY | FERRY_RESTART)
+#define NAME (ARG_DIR | ARG_PATH)
+#define NAMES (NAME | ARG_SECOND | ARG_FILES)
 
 /* A table is read by its columns. */
 /* clang-format off */
@@ -34,7 +40,7 @@
     X(SENDV,    "sendv",    ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS) \
     X(SENDMSG,  "sendmsg",  ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS | ARG_MSG) \
     X(SHUTDOWN, "shutdown", ANY,      WRITE,    NONE,  EARLY,  ARG_FD | ARG_HOW) \
-    X(OPEN,     "open",     ANY,      FREE,     FD,    ALWAYS, ARG_PATH) \
+    X(OPEN,     "open",     ANY_OPEN, FREE,     FD,    ALWAYS, NAME | ARG_FILES) \
     X(READ,     "read",     ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_BUFFER) \
     X(READV,    "readv",    ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_VECTORS) \
     X(READ_POOL, "read_pool", ANY_MORE, READ, LENT, ALWAYS, ARG_FD | ARG_POOL) \
@@ -42,7 +48,29 @@
     X(WRITEV,   "writev",   ANY_OUT,  POSITION, OUT,   EARLY,  ARG_FD | ARG_VECTORS) \
     X(SYNC,     "sync",     ANY_SYNC, FREE,     NONE,  EARLY,  ARG_FD) \
     X(TRUNCATE, "truncate", ANY,      FREE,     NONE,  EARLY,  ARG_FD | ARG_LENGTH) \
-    X(STAT,     "stat",     ANY,      FREE,     NONE,  EARLY,  ARG_PATH | ARG_FILE) \
+    X(STAT,     "stat",     ANY_LINK, FREE,     NONE,  EARLY,  NAME | ARG_FILE) \
+    X(STAT_FD,  "stat_fd",  ANY,      FREE,     NONE,  EARLY,  ARG_FD | ARG_FILE) \
+    X(CHMOD,    "chmod",    ANY_LINK, FREE,     NONE,  EARLY,  NAME | ARG_FILES) \
+    X(CHMOD_FD, "chmod_fd", ANY,      FREE,     NONE,  EARLY,  ARG_FD | ARG_FILES) \
+    X(CHOWN,    "chown",    ANY_LINK, FREE,     NONE,  EARLY,  NAME) \
+    X(CHOWN_FD, "chown_fd", ANY,      FREE,     NONE,  EARLY,  ARG_FD) \
+    X(TIMES,    "times",    ANY_LINK, FREE,     NONE,  EARLY,  NAME) \
+    X(TIMES_FD, "times_fd", ANY,      FREE,     NONE,  EARLY,  ARG_FD) \
+    X(ACCESS,   "access",   ANY_LINK, FREE,     NONE,  EARLY,  NAME | ARG_FILES) \
+    X(ALLOCATE, "allocate", ANY,      FREE,     NONE,  EARLY,  ARG_FD | ARG_FILES) \
+    X(ADVISE,   "advise",   ANY,      FREE,     NONE,  EARLY,  ARG_FD | ARG_FILES) \
+    X(RENAME,   "rename",   ANY_MOVE, FREE,     NONE,  EARLY,  NAMES) \
+    X(HARD_LINK, "hard_link", ANY,    FREE,     NONE,  EARLY,  NAMES) \
+    X(SYMLINK,  "symlink",  ANY,      FREE,     NONE,  EARLY,  NAME | ARG_FILES) \
+    X(UNLINK,   "unlink",   ANY,      FREE,     NONE,  EARLY,  NAME) \
+    X(MKDIR,    "mkdir",    ANY,      FREE,     NONE,  EARLY,  NAME | ARG_FILES) \
+    X(RMDIR,    "rmdir",    ANY,      FREE,     NONE,  EARLY,  NAME) \
+    X(READLINK, "readlink", ANY,      FREE,     NONE,  EARLY,  NAME | ARG_FILES) \
+    X(REALPATH, "realpath", ANY,      FREE,     NONE,  EARLY,  ARG_PATH | ARG_FILES) \
+    X(TEMP_FILE, "temp_file", ANY,    FREE,     FD,    EARLY,  NAME | ARG_FILES) \
+    X(TEMP_DIR, "temp_dir", ANY,      FREE,     NONE,  EARLY,  NAME | ARG_FILES) \
+    X(LIST,     "list",     ANY_LIST, FREE,     NONE,  EARLY,  ARG_FD | ARG_BUFFER) \
+    X(COPY,     "copy",     ANY_IN,   FREE,     NONE,  EARLY,  ARG_FD | ARG_SECOND | ARG_FILES) \
     X(POLL,     "poll",     ANY_MORE, ALOOF,    NONE,  ALWAYS, ARG_FD | ARG_WAIT) \
     X(PROCESS,  "process",  ANY,      FREE,     NONE,  ALWAYS, ARG_WAIT) \
     X(SPAWN,    "spawn",    ANY,      FREE,     NONE,  EARLY,  ARG_WAIT) \

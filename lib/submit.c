@@ -26,12 +26,6 @@ static int vectors_check(ferry_op *op) {
     return 0;
 }
 
-static int how_check(const ferry_op *op) {
-    unsigned known = FERRY_OPEN_DSYNC * 2 - 1; /* DSYNC is the highest */
-    unsigned access = FERRY_OPEN_READ | FERRY_OPEN_WRITE;
-    return op->offset & ~(uint64_t)known || !(op->offset & access) ? FERRY_EINVAL : 0;
-}
-
 static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
     if (checked & ARG_POOL) {
         if (op->buf == NULL) return FERRY_EFAULT;
@@ -45,9 +39,9 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
     if (checked & ARG_VECTORS) return vectors_check(op);
     if (checked & ARG_ADDR) return op->buf ? ferry__os_addr_check(op->buf) : FERRY_EFAULT;
     if ((checked & ARG_PATH) && op->buf == NULL) return FERRY_EFAULT;
-    if (op->code == FERRY_OP_OPEN) return how_check(op);
     if (checked & ARG_WAIT) return ferry__wait_check(op);
     if ((checked & ARG_FILE) && op->more == 0) return FERRY_EFAULT;
+    if (checked & ARG_FILES) return ferry__files_check(op);
     if ((checked & ARG_CALL) && op->offset == 0) return FERRY_EFAULT;
     if ((checked & ARG_LENGTH) && op->len > LENGTH_MAX) return FERRY_EINVAL;
     if (op->code == FERRY_OP_ACCEPT && op->asked & FERRY_MULTI && op->buf != NULL) {
@@ -59,6 +53,20 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
     return 0;
 }
 
+static int fd_check(const ferry_loop *loop, ferry_fd fd) {
+    if (fd < 0) return FERRY_EBADF;
+    return (uint64_t)fd >= loop->slot_count ? FERRY_EMFILE : 0;
+}
+
+/* Descriptors that may be the current directory instead, and second ones. */
+static int dirs_check(const ferry_loop *loop, const ferry_op *op, unsigned checked) {
+    int error = 0;
+    if (checked & ARG_DIR && op->fd != FERRY_FD_NONE) error = fd_check(loop, op->fd);
+    if (error != 0 || !(checked & ARG_SECOND)) return error;
+    ferry_fd second = ferry__op_second(op);
+    return checked & ARG_DIR && second == FERRY_FD_NONE ? 0 : fd_check(loop, second);
+}
+
 static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *row) {
     if (op->asked & FERRY_PUT && !ferry__pool_owns(loop, op)) {
         op->asked &= ~FERRY_PUT;
@@ -67,8 +75,12 @@ static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *
     if (op->asked & ~row->flags) return FERRY_EINVAL;
     if (loop->support[op->code] == SUPPORT_NONE) return FERRY_ENOTSUP;
     if (row->checked & ARG_FD) {
-        if (op->fd < 0) return FERRY_EBADF;
-        if ((uint64_t)op->fd >= loop->slot_count) return FERRY_EMFILE;
+        int error = fd_check(loop, op->fd);
+        if (error != 0) return error;
+    }
+    if (row->checked & (ARG_DIR | ARG_SECOND)) {
+        int error = dirs_check(loop, op, row->checked);
+        if (error != 0) return error;
     }
     if (row->checked & ARG_BUFFER) {
         if (op->buf == NULL && op->len > 0) return FERRY_EFAULT;
@@ -100,7 +112,9 @@ static void timer_begin(ferry_loop *loop, ferry_op *op) {
 }
 
 static void route(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *row) {
-    if (row->checked & ARG_FD) {
+    if (row->checked & ARG_SECOND) {
+        ferry__pair_submit(loop, op);
+    } else if (row->checked & ARG_FD || (row->checked & ARG_DIR && op->fd != FERRY_FD_NONE)) {
         if (row->lane == LANE_CLOSE) {
             ferry__slot_close(loop, op);
         } else {

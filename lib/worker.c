@@ -16,8 +16,7 @@
 struct ferry__workers {
     struct ferry__lock lock;
     struct ferry__signal has_work;
-    struct ferry__list queue; /* operations in OP_WORKING that no worker has taken; op->more: loop
-                               */
+    struct ferry__list queue; /* operations in OP_WORKING that no worker has taken: loop_of() */
     uint32_t queued;          /* its length */
     uint32_t threads, threads_max;
     uint32_t numbered; /* of the threads, those that have taken their number */
@@ -32,6 +31,12 @@ struct ferry__workers {
 };
 
 static struct ferry__workers *shared_pool; /* guarded by ferry__os_process_lock() */
+
+/* Whose it is. It lies where the result will be: all else is the operation's own, to be used again
+ * by a second try and by ferry_again(). */
+static ferry_loop *loop_of(const ferry_op *op) {
+    return (ferry_loop *)(uintptr_t)op->result;
+}
 
 /* ---- A worker ---------------------------------------------------------------------------- */
 
@@ -54,7 +59,7 @@ static void *worker(void *arg) {
     for (;;) {
         ferry_op *op = pool->queue.head;
         if (op != NULL) {
-            ferry_loop *loop = (ferry_loop *)(uintptr_t)op->more;
+            ferry_loop *loop = loop_of(op);
             queue_remove(pool, op);
             pool->serves[self] = loop;
             ferry__os_unlock(&pool->lock);
@@ -161,7 +166,7 @@ static bool pool_push(struct ferry__workers *pool, ferry_op *op) {
 
 static void hand_over(ferry_loop *loop, ferry_op *op) {
     if (loop->workers == NULL) pool_join(loop);
-    op->more = (uint64_t)(uintptr_t)loop;
+    op->result = (int64_t)(uintptr_t)loop;
     op->link.next = NULL;
     enum ferry__op_state before = (enum ferry__op_state)op->state;
     ferry__op_move(op, OP_WORKING);
@@ -210,7 +215,7 @@ bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd) {
     ferry__os_lock(&pool->lock);
     ferry_op *op = pool->queue.head;
     while (op != NULL &&
-           (op->more != (uint64_t)(uintptr_t)loop || (fd != FERRY_FD_NONE && op->fd != fd))) {
+           (loop_of(op) != loop || (fd != FERRY_FD_NONE && !ferry__op_uses(op, fd)))) {
         op = ferry__list_next(&pool->queue, op);
     }
     if (op != NULL) queue_remove(pool, op);

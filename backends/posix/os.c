@@ -5,7 +5,6 @@
 #include "os.h"
 
 #include "calls.h"
-#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -208,14 +207,4 @@ bool ferry__os_settled(ferry_fd fd) {
     int unsent = 0;
     bool acknowledged = ferry__calls.ioctl(fd, SIOCOUTQ, &unsent) != 0 || unsent == 0;
     return acknowledged && bytes_unread(fd) == 0;
-}
-
-int64_t ferry__os_perform(const ferry_op *op) {
-    if (op->code == FERRY_OP_SPAWN) return ferry__process_spawn(op);
-    if (op->code != FERRY_OP_TRUNCATE) return FERRY_ENOTSUP;
-    int result;
-    do {
-        result = ferry__calls.ftruncate(op->fd, (off_t)op->len);
-    } while (result != 0 && errno == EINTR);
-    return result == 0 ? 0 : ferry__errno();
 }

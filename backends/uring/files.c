@@ -4,7 +4,10 @@
  */
 #include "uring.h"
 
-#include <fcntl.h>
+#include "../linux/files.h"
+#include "../posix/calls.h"
+#include "../posix/file_calls.h"
+
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -63,26 +66,96 @@ static int open_flags(unsigned how) {
     return flags;
 }
 
+static bool glance(ferry_loop *loop, const ferry_op *op, int flags, uint64_t resolve,
+                   struct statx *about) {
+    struct uring *uring = uring_of(loop);
+    if (!uring_has(uring, URING_CACHED_FILES) ||
+        !ferry__linux_glance(uring_dir(op), op->buf, flags, resolve, about)) {
+        return false;
+    }
+    uring->uses[URING_CACHED_FILES]++;
+    return true;
+}
+
+/* The kernel's first try is a nonblocking open(2), on this thread: quick, and right for a file or a
+ * directory that is there and cached. It does not wait for a FIFO's other end, though, but succeeds
+ * or fails at once, and devices are free to take it differently, too. So one must know beforehand.
+ * What has to be made goes to the kernel's workers anyway. */
+static bool opens_at_once(ferry_loop *loop, const ferry_op *op, int flags, uint64_t resolve) {
+    struct statx about;
+    if (flags & (O_CREAT | O_TRUNC)) return false;
+    return glance(loop, op, flags & (O_NOFOLLOW | O_DIRECTORY), resolve, &about) &&
+           (S_ISREG(about.stx_mode) || S_ISDIR(about.stx_mode));
+}
+
 void ferry__uring_prep_open(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    (void)loop;
-    io_uring_prep_openat(sqe, AT_FDCWD, op->buf, open_flags((unsigned)op->offset),
-                         (mode_t)(op->len & 07777u));
-    /* The kernel's first try is a nonblocking open(2), which does not wait for a FIFO's other end
-     * but succeeds or fails at once. A worker of its own opens as open(2) does. */
-    sqe->flags |= IOSQE_ASYNC;
+    struct open_how *how = &uring_scratch_of(uring_of(loop), sqe)->how;
+    int flags = open_flags((unsigned)op->offset);
+    uint64_t resolve = op->asked & FERRY_BENEATH ? RESOLVE_BENEATH : 0;
+    uint64_t mode = flags & O_CREAT ? op->len & 07777u : 0;
+    *how = (struct open_how){.flags = (uint64_t)(unsigned)flags, .mode = mode, .resolve = resolve};
+    io_uring_prep_openat2(sqe, uring_dir(op), op->buf, how);
+    op->more = opens_at_once(loop, op, flags, resolve);
+    if (op->more == 0) sqe->flags |= IOSQE_ASYNC;
+}
+
+/* Has another file taken the place of the one that was seen? Then again, and with a worker. */
+void ferry__uring_finish_open(struct ferry__record *record) {
+    struct statx about;
+    int fd = record->result;
+    if (record->op->more == 0) return;
+    int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+    if (ferry__file_calls.statx(fd, "", flags, STATX_TYPE, &about) != 0) return;
+    if (S_ISREG(about.stx_mode)) {
+        record->flags = (uint32_t)KIND_FILE << RECORD_KIND_SHIFT;
+    } else if (S_ISDIR(about.stx_mode)) {
+        record->flags = (uint32_t)KIND_OTHER << RECORD_KIND_SHIFT;
+    } else {
+        (void)ferry__calls.close(fd);
+        record->result = 0;
+        record->flags = RECORD_INTERRUPTED;
+    }
 }
 
 void ferry__uring_prep_close(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct uring *uring = uring_of(loop);
     io_uring_prep_close(sqe, op->fd);
-    /* The last close of a file may write back or free a lot; others are quick. */
-    if (loop->slots[op->fd].kind == KIND_FILE) sqe->flags |= IOSQE_ASYNC;
+    if (loop->slots[op->fd].kind != KIND_FILE) return; /* quick */
+    /* The last close of a file may write back or free a lot. */
+    if (!uring_has(uring, URING_CACHED_FILES) || ferry__linux_close_is_long(op->fd)) {
+        sqe->flags |= IOSQE_ASYNC;
+    } else {
+        uring->uses[URING_CACHED_FILES]++;
+    }
 }
 
-void ferry__uring_prep_stat(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    (void)loop;
+static struct statx *statx_of(const ferry_op *op) {
     ferry_file *file = (ferry_file *)(uintptr_t)op->more;
-    io_uring_prep_statx(sqe, AT_FDCWD, op->buf, 0, STATX_BASIC_STATS | STATX_BTIME,
-                        (struct statx *)(void *)file->room);
+    return (struct statx *)(void *)file->room;
+}
+
+#define STAT_MASK (STATX_BASIC_STATS | STATX_BTIME)
+
+/* The ring hands each statx to a worker. What is cached is known without, and then all that the
+ * ring does is to say so in its turn. */
+void ferry__uring_prep_stat(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    bool link = op->asked & FERRY_NOFOLLOW;
+    if (glance(loop, op, link ? O_NOFOLLOW : 0, 0, statx_of(op))) {
+        io_uring_prep_nop(sqe);
+    } else {
+        io_uring_prep_statx(sqe, uring_dir(op), op->buf, link ? AT_SYMLINK_NOFOLLOW : 0, STAT_MASK,
+                            statx_of(op));
+    }
+}
+
+void ferry__uring_prep_stat_fd(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    if (uring_has(uring, URING_CACHED_FILES) && ferry__linux_glance_fd(op->fd, statx_of(op))) {
+        uring->uses[URING_CACHED_FILES]++;
+        io_uring_prep_nop(sqe);
+    } else {
+        io_uring_prep_statx(sqe, op->fd, "", AT_EMPTY_PATH, STAT_MASK, statx_of(op));
+    }
 }
 
 void ferry__uring_prep_truncate(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {

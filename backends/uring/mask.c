@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 /* ---- Plain ------------------------------------------------------------------------------- */
 
@@ -44,6 +45,12 @@ static int masked_setup(struct uring *uring, unsigned entries, struct io_uring_p
     return plain_setup(uring, entries, params);
 }
 
+static const uint8_t fs_opcodes[] = URING_FS_OPCODES;
+
+static bool is_fs_op(uint8_t opcode) {
+    return memchr(fs_opcodes, opcode, sizeof fs_opcodes) != NULL;
+}
+
 static bool refused(const struct uring *uring, const struct io_uring_sqe *sqe) {
     bool multi = sqe->opcode == IORING_OP_RECV && sqe->ioprio & IORING_RECV_MULTISHOT;
     bool receives = sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_RECVMSG;
@@ -51,6 +58,7 @@ static bool refused(const struct uring *uring, const struct io_uring_sqe *sqe) {
            (masked(uring, URING_BUFFER_RING) && sqe->flags & IOSQE_BUFFER_SELECT && !multi) ||
            (masked(uring, URING_FTRUNCATE) && sqe->opcode == URING_OP_FTRUNCATE) ||
            (masked(uring, URING_WAITID) && sqe->opcode == URING_OP_WAITID) ||
+           (masked(uring, URING_FS_OPS) && is_fs_op(sqe->opcode)) ||
            (masked(uring, URING_MULTI_ACCEPT) && sqe->opcode == IORING_OP_ACCEPT &&
             sqe->ioprio & IORING_ACCEPT_MULTISHOT) ||
            (masked(uring, URING_POLL_FIRST) && receives &&
@@ -79,6 +87,9 @@ static int masked_register(struct uring *uring, unsigned opcode, const void *arg
         struct io_uring_probe *probe = (struct io_uring_probe *)(uintptr_t)arg;
         if (masked(uring, URING_FTRUNCATE)) probe->ops[URING_OP_FTRUNCATE].flags = 0;
         if (masked(uring, URING_WAITID)) probe->ops[URING_OP_WAITID].flags = 0;
+        for (unsigned i = 0; masked(uring, URING_FS_OPS) && i < sizeof fs_opcodes; i++) {
+            probe->ops[fs_opcodes[i]].flags = 0;
+        }
     }
     return result;
 }

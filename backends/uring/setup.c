@@ -8,6 +8,7 @@
  */
 #include "uring.h"
 
+#include "../linux/files.h"
 #include "../posix/calls.h"
 
 #include <errno.h>
@@ -32,6 +33,8 @@ static const struct {
     [URING_TASKRUN_FLAG] = {"taskrun_flag", IORING_SETUP_TASKRUN_FLAG},
     [URING_REGISTERED_RING] = {"registered_ring", 0},
     [URING_BUFFER_RING] = {"buffer_ring", 0},
+    [URING_CACHED_FILES] = {"cached_files", 0},
+    [URING_FS_OPS] = {"fs_ops", 0},
     [URING_MULTI_ACCEPT] = {"multi_accept", 0},
     [URING_MULTI_RECV] = {"multi_recv", 0},
     [URING_POLL_FIRST] = {"poll_first", 0},
@@ -130,6 +133,7 @@ static const uint8_t required_ops[] = {
     IORING_OP_SENDMSG, IORING_OP_RECVMSG, IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
     IORING_OP_CONNECT, IORING_OP_OPENAT,  IORING_OP_CLOSE,  IORING_OP_STATX,
     IORING_OP_READ,    IORING_OP_WRITE,   IORING_OP_SEND,   IORING_OP_RECV,
+    IORING_OP_OPENAT2,
 };
 
 #define REQUIRED_FEATURES                                                                          \
@@ -148,6 +152,14 @@ static void find_setup_features(struct uring *uring, const struct io_uring_param
         if (uring_has(uring, i)) uring->uses[i] = 1;
     }
     find(uring, URING_NO_IOWAIT, (params->features & IORING_FEAT_NO_IOWAIT) != 0);
+}
+
+static bool has_fs_ops(const struct io_uring_probe *probe) {
+    static const uint8_t opcodes[] = URING_FS_OPCODES;
+    for (unsigned i = 0; i < sizeof opcodes; i++) {
+        if (!(probe->ops[opcodes[i]].flags & IO_URING_OP_SUPPORTED)) return false;
+    }
+    return true;
 }
 
 /* NULL if the kernel has all that is required, else what is missing. */
@@ -169,6 +181,10 @@ static const char *probe(ferry_loop *loop, struct uring *uring) {
     find(uring, URING_FTRUNCATE, truncates);
     find(uring, URING_WAITID,
          missing == NULL && probe->ops[URING_OP_WAITID].flags & IO_URING_OP_SUPPORTED);
+    find(uring, URING_FS_OPS, missing == NULL && has_fs_ops(probe));
+    if (uring->found[URING_CACHED_FILES] != FERRY_FEATURE_MASKED) {
+        find(uring, URING_CACHED_FILES, ferry__linux_can_glance());
+    }
     for (unsigned code = FERRY_OP_NOP; code < FERRY_OP_COUNT; code++) {
         const struct uring_kind *kind = &ferry__uring_kinds[code];
         bool has = kind->opcode == 0 || probe->ops[kind->opcode].flags & IO_URING_OP_SUPPORTED;

@@ -22,6 +22,14 @@ _Static_assert(offsetof(ferry_vec, len) == offsetof(struct iovec, iov_len), "a v
 #define PUNTED(name, when)                                                                         \
     { .prep = ferry__uring_prep_##name, .punts = PUNTS_##when }
 
+#define WORKER                                                                                     \
+    { .otherwise = SUPPORT_BLOCKING }
+#define FS_OP(name, op)                                                                            \
+    {                                                                                              \
+        .prep = ferry__uring_prep_##name, .opcode = IORING_OP_##op, .otherwise = SUPPORT_BLOCKING, \
+        .punts = PUNTS_ALWAYS                                                                      \
+    }
+
 static uring_prep prep_recv, prep_send;
 
 const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
@@ -57,6 +65,28 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
                            .otherwise = SUPPORT_BLOCKING,
                            .punts = PUNTS_ALWAYS},
     [FERRY_OP_STAT] = PUNTED(stat, ALWAYS),
+    [FERRY_OP_STAT_FD] = PUNTED(stat_fd, ALWAYS),
+    [FERRY_OP_CHMOD] = WORKER,
+    [FERRY_OP_CHMOD_FD] = WORKER,
+    [FERRY_OP_CHOWN] = WORKER,
+    [FERRY_OP_CHOWN_FD] = WORKER,
+    [FERRY_OP_TIMES] = WORKER,
+    [FERRY_OP_TIMES_FD] = WORKER,
+    [FERRY_OP_ACCESS] = WORKER,
+    [FERRY_OP_ALLOCATE] = FS_OP(allocate, FALLOCATE),
+    [FERRY_OP_ADVISE] = WORKER, /* the ring's has no more than 32 bits for a length */
+    [FERRY_OP_RENAME] = FS_OP(rename, RENAMEAT),
+    [FERRY_OP_HARD_LINK] = FS_OP(link, LINKAT),
+    [FERRY_OP_SYMLINK] = FS_OP(symlink, SYMLINKAT),
+    [FERRY_OP_UNLINK] = FS_OP(unlink, UNLINKAT),
+    [FERRY_OP_MKDIR] = FS_OP(mkdir, MKDIRAT),
+    [FERRY_OP_RMDIR] = FS_OP(unlink, UNLINKAT),
+    [FERRY_OP_READLINK] = WORKER,
+    [FERRY_OP_REALPATH] = WORKER,
+    [FERRY_OP_TEMP_FILE] = WORKER,
+    [FERRY_OP_TEMP_DIR] = WORKER,
+    [FERRY_OP_LIST] = WORKER,
+    [FERRY_OP_COPY] = WORKER,
     [FERRY_OP_CLOSE] = PUNTED(close, FILES),
 
     /* Waiting. */

@@ -2,7 +2,7 @@
  *
  *   setup.c   opens and closes the ring: the ladder of flags, the probe, the features
  *   submit.c  operations to submission entries: the table of kinds, plain transfers, cancels
- *   sockets.c, files.c, processes.c  the entries of the other kinds, by family
+ *   sockets.c, files.c, names.c, processes.c  the entries of the other kinds, by family
  *   wait.c    one io_uring_enter per turn; completion entries to records; the wake-up
  *   mask.c    refuses features at the seam of system calls, for those who turn them off
  *
@@ -14,6 +14,8 @@
 #include "abi.h"
 #include "core.h"
 
+#include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -27,6 +29,8 @@ enum uring_feature {
     URING_TASKRUN_FLAG,    /* setup: tells when entering would bring something */
     URING_REGISTERED_RING, /* the ring's descriptor is looked up once */
     URING_BUFFER_RING,     /* the kernel picks the buffers of a pool */
+    URING_CACHED_FILES,    /* what is cached of a file is looked at without a worker thread */
+    URING_FS_OPS,          /* names and space are changed without a worker thread of ours */
     URING_MULTI_ACCEPT,    /* one entry accepts again and again */
     URING_MULTI_RECV,      /* one entry receives again and again */
     URING_POLL_FIRST,      /* a receive waits for data before it tries */
@@ -51,6 +55,7 @@ enum uring_feature {
 struct uring_scratch {
     struct msghdr msg;
     struct iovec iov[URING_GATHER_MAX];
+    struct open_how how;
 };
 
 struct uring;
@@ -105,6 +110,13 @@ static inline struct uring *uring_of(const ferry_loop *loop) {
 static inline bool uring_has(const struct uring *uring, enum uring_feature feature) {
     return uring->found[feature] == FERRY_FEATURE_FOUND;
 }
+
+/* The submission entries of URING_FS_OPS. */
+#define URING_FS_OPCODES                                                                           \
+    {                                                                                              \
+        IORING_OP_FALLOCATE, IORING_OP_RENAMEAT, IORING_OP_UNLINKAT, IORING_OP_MKDIRAT,            \
+            IORING_OP_SYMLINKAT, IORING_OP_LINKAT                                                  \
+    }
 
 /* The setup flag of a feature, 0 if it is of another kind. */
 unsigned ferry__uring_setup_flag(enum uring_feature feature);
@@ -164,8 +176,24 @@ uring_prep ferry__uring_prep_close;
 uring_prep ferry__uring_prep_sync;
 uring_prep ferry__uring_prep_stat;
 uring_prep ferry__uring_prep_truncate;
+uring_prep ferry__uring_prep_stat_fd;
 /* Turns what the kernel filled in into what the user asked for. */
 void ferry__uring_finish_stat(const ferry_op *op);
+/* Looks at what was opened. */
+void ferry__uring_finish_open(struct ferry__record *record);
+
+/* names.c */
+uring_prep ferry__uring_prep_rename;
+uring_prep ferry__uring_prep_link;
+uring_prep ferry__uring_prep_symlink;
+uring_prep ferry__uring_prep_unlink;
+uring_prep ferry__uring_prep_mkdir;
+uring_prep ferry__uring_prep_allocate;
+
+/* The directory that a name is relative to. */
+static inline int uring_dir(const ferry_op *op) {
+    return op->fd == FERRY_FD_NONE ? AT_FDCWD : op->fd;
+}
 
 /* processes.c */
 uring_prep ferry__uring_prep_poll;

@@ -68,6 +68,13 @@ static bool unasked(const ferry_op *op, int error) {
     return error == ECANCELED && !(op->bits & (BIT_CANCEL | BIT_EXPIRED));
 }
 
+/* Opening: somebody renamed a directory while the kernel looked whether ".." leads out of another;
+ * or what was there is not what was seen there a moment ago, but a FIFO without a reader. */
+static bool raced(const ferry_op *op, int error) {
+    return op->code == FERRY_OP_OPEN &&
+           ((error == EAGAIN && op->asked & FERRY_BENEATH) || (error == ENXIO && op->more != 0));
+}
+
 static void read_error(struct ferry__record *record) {
     int error = -record->result;
     if (error == ETIME && record->op->bits & BIT_POLLING) {
@@ -76,7 +83,7 @@ static void read_error(struct ferry__record *record) {
     } else if (interrupted(error) && record->op->code == FERRY_OP_CLOSE) {
         record->result = 0; /* closed all the same (close(2)) */
         record->flags = 0;
-    } else if (interrupted(error) || unasked(record->op, error)) {
+    } else if (interrupted(error) || unasked(record->op, error) || raced(record->op, error)) {
         record->result = 0;
         record->flags = RECORD_INTERRUPTED;
     } else if (error == ENOBUFS && ferry__op_row(record->op)->result == RESULT_LENT) {
@@ -112,12 +119,14 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
     }
     if (record->result < 0) {
         read_error(record);
-    } else if (record->op->code == FERRY_OP_STAT) {
+    } else if (record->op->code == FERRY_OP_STAT || record->op->code == FERRY_OP_STAT_FD) {
         ferry__uring_finish_stat(record->op);
     } else if (record->op->code == FERRY_OP_POLL) {
         ferry__uring_finish_poll(record);
     } else if (record->op->code == FERRY_OP_RECVMSG && !(record->op->bits & BIT_POLLING)) {
         ferry__posix_msg_received(loop, record->op);
+    } else if (record->op->code == FERRY_OP_OPEN) {
+        ferry__uring_finish_open(record);
     }
     if (record->op->code == FERRY_OP_PROCESS) ferry__uring_finish_process(uring, record);
     return true;

@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "file_kinds.h"
 #include "tables.h"
 
 #include <signal.h>
@@ -28,6 +29,7 @@ struct target {
     ferry_child child;
     ferry_watcher watcher;
     char changes[FERRY_WATCH_BYTES_MIN];
+    struct file_target on_files;
 };
 
 /* For the loop at hand: opened before anything is submitted, closed before the loop is. */
@@ -90,13 +92,16 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     case FERRY_OP_PROCESS: ferry_wait_process(loop, op, 1, NULL, flags, probe_done); break;
     case FERRY_OP_SPAWN: ferry_spawn(loop, op, &t->child, flags, probe_done); break;
     case FERRY_OP_CLOSE: ferry_close(loop, op, t->fd, flags, probe_done); break;
-    default: fail_msg("no way to submit a %s", ferry_op_name(code));
+    default:
+        t->on_files.fd = t->fd;
+        if (file_kind_submit(loop, code, op, &t->on_files, flags)) break;
+        fail_msg("no way to submit a %s", ferry_op_name(code));
     }
 }
 
 static int takes_descriptor(unsigned code) {
     return code >= FERRY_OP_ACCEPT && code != FERRY_OP_OPEN && code != FERRY_OP_STAT &&
-           code != FERRY_OP_PROCESS && code != FERRY_OP_SPAWN;
+           code != FERRY_OP_PROCESS && code != FERRY_OP_SPAWN && !file_kind_is_named(code);
 }
 
 /* Submits each kind, but for posts, and checks that nothing has called back; then that each ends

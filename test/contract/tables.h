@@ -73,6 +73,11 @@
     X(trouble_recvmsg_tests)                                                                       \
     X(ops_files_tests)                                                                             \
     X(ops_stat_tests)                                                                              \
+    X(ops_open_at_tests)                                                                           \
+    X(ops_names_tests)                                                                             \
+    X(ops_directories_tests)                                                                       \
+    X(ops_copy_tests)                                                                              \
+    X(trouble_files_tests)                                                                         \
     X(ops_foreign_tests)
 
 #define HELPER_TABLES(X)                                                                           \
@@ -82,6 +87,7 @@
     X(rule_04_helpers)                                                                             \
     X(rule_10_helpers)                                                                             \
     X(rule_11_helpers)                                                                             \
+    X(trouble_files_helpers)                                                                       \
     X(rule_13_helpers)                                                                             \
     X(ops_spawns_helpers)
 

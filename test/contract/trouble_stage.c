@@ -4,6 +4,8 @@
  */
 #include "trouble_stage.h"
 
+#include "file_kinds.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -302,6 +304,22 @@ static void kind_poll(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flag
     ferry_poll(loop, op, fd, FERRY_POLL_IN, flags, probe_done);
 }
 
+static struct file_target file_targets[FERRY_OP_COUNT];
+
+#define FILE_KIND(name, code)                                                                      \
+    static void kind_##name(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {         \
+        file_targets[code].fd = fd;                                                                \
+        assert_true(file_kind_submit(loop, code, op, &file_targets[code], flags));                 \
+    }
+FILE_KIND(stat_fd, FERRY_OP_STAT_FD)
+FILE_KIND(chmod_fd, FERRY_OP_CHMOD_FD)
+FILE_KIND(chown_fd, FERRY_OP_CHOWN_FD)
+FILE_KIND(times_fd, FERRY_OP_TIMES_FD)
+FILE_KIND(allocate, FERRY_OP_ALLOCATE)
+FILE_KIND(advise, FERRY_OP_ADVISE)
+FILE_KIND(list, FERRY_OP_LIST)
+FILE_KIND(copy, FERRY_OP_COPY)
+
 static void kind_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
     ferry_close(loop, op, fd, flags, probe_done);
 }
@@ -325,6 +343,14 @@ const struct fd_kind fd_kinds[] = {
     {"sync", kind_sync, FERRY_DATA},
     {"truncate", kind_truncate, 0},
     {"poll", kind_poll, FERRY_MULTI},
+    {"stat_fd", kind_stat_fd, 0},
+    {"chmod_fd", kind_chmod_fd, 0},
+    {"chown_fd", kind_chown_fd, 0},
+    {"times_fd", kind_times_fd, 0},
+    {"allocate", kind_allocate, 0},
+    {"advise", kind_advise, 0},
+    {"list", kind_list, FERRY_RESTART},
+    {"copy", kind_copy, FERRY_ALL},
     {"close", kind_close, 0},
     {NULL, NULL, 0},
 };
