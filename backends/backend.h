@@ -93,6 +93,7 @@ struct ferry__backend {
     /* Optional: the system picks buffers of a pool by itself. Opening sets offer_max, group and
      * ring, or leaves them at 0; offer gives it one more. */
     void (*pool_open)(ferry_loop *loop, ferry_pool *pool);
+    bool (*pool_picks)(const ferry_loop *loop, const ferry_op *op); /* for this operation, too? */
     void (*pool_offer)(ferry_pool *pool, const ferry_buffer *buffer);
     void (*pool_close)(ferry_loop *loop, ferry_pool *pool, bool forked);
     unsigned gather_max; /* most sends that submit_gathered takes, 0: none */

@@ -373,6 +373,7 @@ enum ferry_op_code {
     FERRY_OP_RECV,
     FERRY_OP_RECVV,
     FERRY_OP_RECVMSG,
+    FERRY_OP_RECVMSG_POOL,
     FERRY_OP_RECV_POOL,
     FERRY_OP_SEND,
     FERRY_OP_SENDV,
@@ -709,12 +710,15 @@ struct ferry_buffer {
     void *data;
     size_t len;       /* bytes that have come */
     ferry_pool *pool; /* where it belongs */
+    ferry_msg msg; /* of ferry_recvmsg_pool(): these bytes, the sender and control data; ready to be
+                      sent back by ferry_sendmsg() once control_len is 0 */
 
     /* ---- below: the library's ---------------------------------------------------------------- */
     uint32_t index;
     uint32_t generation;
     ferry_fd from;
     uint32_t state;
+    ferry_vec vec;
 };
 
 /* ferry_pool_open(): ferry_pool_put() may be called by any thread. */
@@ -819,6 +823,16 @@ FERRY_API void ferry_recvv(ferry_loop *loop, ferry_op *op, ferry_fd fd, const fe
  * Errors: as ferry_recv(); FERRY_EFAULT (no pool), FERRY_EINVAL (a pool of another loop). */
 FERRY_API void ferry_recv_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool,
                                unsigned flags, ferry_cb *cb);
+
+/* The same with the sender's address and control data: ferry_lent(op)->msg is the message. It needs
+ * buffers of more than FERRY_MSG_ROOM bytes, which hold addr and control (240 bytes at most) as
+ * well, else FERRY_EINVAL; what of a message does not fit behind them is lost, as ferry_msg.flags
+ * tells. Meant for datagrams. With FERRY_MULTI on datagrams an empty one comes with a buffer, too:
+ * its sender is in there. In a pool that also serves other receives it takes only from the half
+ * that is not offered to the system. Received descriptors are yours; see ferry_control_next(). */
+#define FERRY_MSG_ROOM 384u
+FERRY_API void ferry_recvmsg_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool,
+                                  unsigned flags, ferry_cb *cb);
 
 /* Sends buf, or count vectors: on a stream all of it, unless FERRY_SOME; on other sockets one
  * message. Completes with the bytes sent. What is cut short ends with the error that cut it,

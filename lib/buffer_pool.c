@@ -71,7 +71,6 @@ int ferry_pool_open(ferry_loop *loop, ferry_pool **pool, size_t count, size_t si
     aim_at(made, OFFERS_AT_FIRST);
     made->next = loop->pools;
     loop->pools = made;
-    offer_some(made);
     *pool = made;
     return 0;
 }
@@ -133,6 +132,7 @@ static void offer(ferry_pool *pool, ferry_buffer *buffer) {
 }
 
 static void offer_some(ferry_pool *pool) {
+    if (!pool->picked) return;
     while (pool->offered < pool->offer_aim && pool->free > 0) offer(pool, take(pool));
 }
 
@@ -170,13 +170,14 @@ static void dry_remove(ferry_pool *pool, ferry_op *op) {
 
 /* A buffer is free: to the first who waits for one, to the system, or into the reserve. */
 static void free_one(ferry_pool *pool, ferry_buffer *buffer) {
+    buffer->data = pool->memory + buffer->index * stride(pool); /* a message's begins further on */
     ferry_op *op = pool->dry_first;
     if (FERRY__UNLIKELY(op != NULL)) {
         dry_remove(pool, op);
         buffer->state = BUFFER_TAKEN;
         op->len = (uint64_t)(uintptr_t)buffer;
         ferry__lane_restart(pool->loop, op);
-    } else if (pool->offered < pool->offer_aim) {
+    } else if (pool->offered < pool->offer_aim && pool->picked) {
         offer(pool, buffer);
     } else {
         keep(pool, buffer);
@@ -199,6 +200,10 @@ static bool is_spent(const ferry_loop *loop, const ferry_op *op) {
     return op->asked & FERRY_MULTI && ferry__slot(loop, op->fd)->lent >= ferry__op_pool(op)->credit;
 }
 
+static bool system_picks(const ferry_loop *loop, const ferry_op *op) {
+    return ferry__op_pool(op)->offer_max > 0 && loop->backend->pool_picks(loop, op);
+}
+
 bool ferry__pool_prepare(ferry_loop *loop, ferry_op *op) {
     ferry_pool *pool = ferry__op_pool(op);
     op->offset = 0;
@@ -212,15 +217,19 @@ bool ferry__pool_prepare(ferry_loop *loop, ferry_op *op) {
         op->len = (uint64_t)(uintptr_t)buffer;
         if (buffer != NULL) {
             buffer->state = BUFFER_TAKEN;
-        } else if (pool->offered == 0) {
+        } else if (pool->offered == 0 || !system_picks(loop, op)) {
             ferry__op_move(op, OP_DRY);
             dry_push(pool, op);
             loop->stats.pool_dry++;
             return false;
         }
-    } else if (pool->offered == 0) {
+    } else if (!system_picks(loop, op)) {
         op->bits |= BIT_POLLING;
+    } else if (!pool->picked) {
+        pool->picked = true;
+        offer_some(pool);
     }
+    if (op->len == 0 && pool->offered == 0) op->bits |= BIT_POLLING;
     return true;
 }
 
@@ -246,10 +255,39 @@ void ferry__pool_retry(ferry_op *op, uint32_t flags) {
 }
 
 void ferry__pool_leave(ferry_op *op, int64_t result) {
-    if (result <= 0) op->offset = 0;    /* the last completion's */
+    if (result < 0) op->offset = 0; /* the last completion's */
     if (!(op->bits & BIT_SLOT)) return; /* it was refused before it could use the pool */
     unassign(op);
     ferry__op_pool(op)->users--;
+}
+
+/* ---- Messages ---------------------------------------------------------------------------- */
+
+/* What lies before a message's bytes: room as io_uring wants it, in which the address's own length
+ * takes the place of two numbers of the kernel's that are read before. */
+struct message_head {
+    uint64_t kernel;
+    ferry_addr addr;
+    uint64_t control[30];
+};
+
+_Static_assert(sizeof(struct message_head) == FERRY_MSG_ROOM, "as the header says");
+
+void ferry__pool_message(ferry_buffer *buffer) {
+    struct message_head *head = buffer->data;
+    size_t room = buffer->pool->size - FERRY_MSG_ROOM;
+    head->addr.len = 0;
+    buffer->vec = (ferry_vec){.data = (char *)buffer->data + FERRY_MSG_ROOM, .len = room};
+    buffer->msg = (ferry_msg){.vecs = &buffer->vec,
+                              .count = 1,
+                              .addr = &head->addr,
+                              .control = head->control,
+                              .control_room = sizeof head->control};
+}
+
+static void message_lend(ferry_buffer *buffer, uint64_t len) {
+    buffer->vec.len = len;
+    buffer->data = buffer->vec.data;
 }
 
 /* ---- Lending ----------------------------------------------------------------------------- */
@@ -274,6 +312,7 @@ static void lend(ferry_loop *loop, ferry_op *op, ferry_buffer *buffer, uint64_t 
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     op->offset = (uint64_t)(uintptr_t)buffer;
     buffer->len = len;
+    if (op->code == FERRY_OP_RECVMSG_POOL) message_lend(buffer, len);
     buffer->state = BUFFER_LENT;
     buffer->from = FERRY_FD_NONE;
     if (slot->lent == UINT16_MAX) return; /* not counted: more than any credit */
@@ -317,13 +356,13 @@ ferry_op *ferry__pool_land(ferry_loop *loop, ferry_op *op, const struct ferry__r
     } else {
         slot->flags |= SLOT_DRAINED;
     }
-    if (record->result > 0) {
+    bool ended = record->result == 0 && slot->kind != KIND_MESSAGE;
+    if (record->result > 0 || (op->code == FERRY_OP_RECVMSG_POOL && !ended && buffer != NULL)) {
         lend(loop, op, buffer, (uint64_t)record->result);
         if (record->flags & RECORD_MORE && is_spent(loop, op)) interrupt(loop, op);
     } else if (buffer != NULL) {
         free_one(ferry__op_pool(op), buffer);
     }
-    bool ended = record->result == 0 && slot->kind != KIND_MESSAGE;
     if (op->asked & FERRY_MULTI && !ended) {
         return ferry__op_more(loop, op, record->result, record->flags);
     }

@@ -548,6 +548,7 @@ struct ferry_pool {
     uint32_t users;                 /* operations in flight */
     ferry_op *dry_first, *dry_last; /* those in OP_DRY */
     bool shared;
+    bool picked;    /* an operation has let the system pick: buffers are offered from then on */
     uint16_t group; /* the backend's number for it */
     void *ring;     /* the backend's */
 };
@@ -576,6 +577,9 @@ void ferry__pool_ready(ferry_op *op);
 void ferry__pool_retry(ferry_op *op, uint32_t record_flags);
 /* op ends. */
 void ferry__pool_leave(ferry_op *op, int64_t result);
+/* A message's: addr, control data, and where what follows them begins. Puts these into buffer->msg
+ * as they are before a receive into it; sizes are what has come. */
+void ferry__pool_message(ferry_buffer *buffer);
 /* Is this the operation of a lent buffer? */
 bool ferry__pool_owns(const ferry_loop *loop, const ferry_op *op);
 /* A send with FERRY_PUT has been delivered; it was let in only if ferry__pool_owns() said so. */

@@ -42,6 +42,12 @@ void ferry_recvmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_msg *msg, 
     ferry__submit(loop, op);
 }
 
+void ferry_recvmsg_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool,
+                        unsigned flags, ferry_cb *cb) {
+    ferry__fill(op, FERRY_OP_RECVMSG_POOL, fd, pool, 0, flags, cb);
+    ferry__submit(loop, op);
+}
+
 void ferry_sendmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_msg *msg,
                    unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_SENDMSG, fd, NULL, 0, flags, cb);

@@ -35,6 +35,7 @@
     X(RECV,     "recv",     ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_BUFFER) \
     X(RECVV,    "recvv",    ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_VECTORS) \
     X(RECVMSG,  "recvmsg",  ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_VECTORS | ARG_MSG) \
+    X(RECVMSG_POOL, "recvmsg_pool", ANY_MORE, READ, LENT, ALWAYS, ARG_FD | ARG_POOL) \
     X(RECV_POOL, "recv_pool", ANY_MORE, READ, LENT, ALWAYS, ARG_FD | ARG_POOL) \
     X(SEND,     "send",     ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_BUFFER) \
     X(SENDV,    "sendv",    ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS) \

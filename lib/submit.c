@@ -30,7 +30,10 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
     if (checked & ARG_POOL) {
         if (op->buf == NULL) return FERRY_EFAULT;
         op->len = 0;
-        return ferry__op_pool(op)->loop == loop ? 0 : FERRY_EINVAL;
+        op->offset = op->more = 0;
+        if (ferry__op_pool(op)->loop != loop) return FERRY_EINVAL;
+        bool fits = ferry__op_pool(op)->size > FERRY_MSG_ROOM;
+        return op->code != FERRY_OP_RECVMSG_POOL || fits ? 0 : FERRY_EINVAL;
     }
     if (checked & ARG_MSG) {
         int error = ferry__msg_check(op);

@@ -14,15 +14,23 @@
 
 _Static_assert(sizeof(struct msghdr) <= sizeof(((ferry_msg *)0)->room), "room for a header");
 
-struct msghdr *ferry__posix_msg_receive(const ferry_op *op) {
-    ferry_msg *msg = ferry__msg(op);
+struct msghdr *ferry__posix_msg_header(ferry_msg *msg) {
     struct msghdr *header = (struct msghdr *)(void *)msg->room;
     size_t left = msg->control_room - msg->control_len;
     *header = (struct msghdr){.msg_controllen = left};
     if (left > 0) header->msg_control = (char *)msg->control + msg->control_len;
-    if (msg->addr != NULL && op->transferred == 0) {
+    if (msg->addr != NULL) {
         header->msg_name = msg->addr->data.bytes;
         header->msg_namelen = sizeof msg->addr->data.bytes;
+    }
+    return header;
+}
+
+struct msghdr *ferry__posix_msg_receive(const ferry_op *op) {
+    struct msghdr *header = ferry__posix_msg_header(ferry__msg(op));
+    if (op->transferred > 0) { /* the rest of one whose sender is known */
+        header->msg_name = NULL;
+        header->msg_namelen = 0;
     }
     return header;
 }
@@ -39,7 +47,10 @@ static void claim(ferry_loop *loop, const void *control, size_t len) {
 }
 
 void ferry__posix_msg_received(ferry_loop *loop, const ferry_op *op) {
-    ferry_msg *msg = ferry__msg(op);
+    ferry__posix_msg_finish(loop, ferry__msg(op));
+}
+
+void ferry__posix_msg_finish(ferry_loop *loop, ferry_msg *msg) {
     const struct msghdr *header = (const struct msghdr *)(const void *)msg->room;
     if (header->msg_name != NULL) {
         socklen_t most = sizeof msg->addr->data.bytes;

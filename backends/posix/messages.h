@@ -12,8 +12,12 @@
 
 FERRY__OWN_BEGIN
 
-/* The header of the next call that receives for op, all but its vectors. It lies in the message,
- * since systems write to it when they complete. */
+/* The header of a call that receives the message, all but its vectors; and, when that has received,
+ * what the system wrote into it. It lies in the message, since systems write to it when they
+ * complete. */
+struct msghdr *ferry__posix_msg_header(ferry_msg *msg);
+void ferry__posix_msg_finish(ferry_loop *loop, ferry_msg *msg);
+/* The header of the next call that receives for op, all but its vectors. */
 struct msghdr *ferry__posix_msg_receive(const ferry_op *op);
 /* That call has received something: takes over what the system wrote into the header. */
 void ferry__posix_msg_received(ferry_loop *loop, const ferry_op *op);

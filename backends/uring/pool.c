@@ -7,7 +7,9 @@
  */
 #include "uring.h"
 
-#include "../posix/calls.h"
+#include "../posix/messages.h"
+
+#include <string.h>
 
 static size_t ring_bytes(const ferry_pool *pool) {
     return pool->offer_max * sizeof(struct io_uring_buf);
@@ -75,6 +77,12 @@ void ferry__uring_pool_close(ferry_loop *loop, ferry_pool *pool, bool forked) {
     ferry__os_unreserve(pool->ring, ring_bytes(pool));
 }
 
+bool ferry__uring_pool_picks(const ferry_loop *loop, const ferry_op *op) {
+    /* One that receives a message once would not put the address beside the bytes. */
+    return op->code != FERRY_OP_RECVMSG_POOL ||
+           (op->asked & FERRY_MULTI && uring_has(uring_of(loop), URING_MULTI_RECV));
+}
+
 /* ---- Entries ----------------------------------------------------------------------------- */
 
 void ferry__uring_prep_recv_pool(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
@@ -94,6 +102,53 @@ void ferry__uring_prep_recv_pool(ferry_loop *loop, struct io_uring_sqe *sqe, fer
     } else {
         sqe->ioprio |= uring_poll_first(loop, op);
     }
+}
+
+/* What the kernel puts before a message that it picked the buffer for. */
+#define NAME_BYTES sizeof(((ferry_addr *)0)->data.bytes)
+
+void ferry__uring_prep_recvmsg_pool(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    const ferry_pool *pool = ferry__op_pool(op);
+    ferry_buffer *assigned = ferry__pool_assigned(op);
+    if (assigned != NULL) {
+        ferry__pool_message(assigned);
+        struct msghdr *header = ferry__posix_msg_header(&assigned->msg);
+        header->msg_iov = (struct iovec *)(void *)&assigned->vec;
+        header->msg_iovlen = 1;
+        io_uring_prep_recvmsg(sqe, op->fd, header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        return;
+    }
+    struct msghdr *sizes = uring_msg_of(uring, sqe, NULL, 0);
+    sizes->msg_namelen = NAME_BYTES;
+    sizes->msg_controllen = FERRY_MSG_ROOM - sizeof(struct io_uring_recvmsg_out) - NAME_BYTES;
+    io_uring_prep_recvmsg_multishot(sqe, op->fd, sizes, MSG_CMSG_CLOEXEC);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = pool->group;
+    uring->uses[URING_MULTI_RECV]++;
+}
+
+/* Makes of what the kernel told what a receive into an assigned buffer tells: how many bytes of the
+ * message there are, and buffer->msg. */
+void ferry__uring_finish_recvmsg_pool(ferry_loop *loop, struct ferry__record *record) {
+    const ferry_pool *pool = ferry__op_pool(record->op);
+    ferry_buffer *buffer = ferry__pool_assigned(record->op);
+    if (buffer != NULL) {
+        ferry__posix_msg_finish(loop, &buffer->msg);
+        return;
+    }
+    if (!(record->flags & RECORD_BUFFER)) return;
+    buffer = &pool->buffers[record->flags >> RECORD_BUFFER_SHIFT];
+    struct io_uring_recvmsg_out out;
+    memcpy(&out, buffer->data, sizeof out);
+    ferry__pool_message(buffer);
+    struct msghdr *header = ferry__posix_msg_header(&buffer->msg);
+    header->msg_namelen = out.namelen;
+    header->msg_controllen = out.controllen;
+    header->msg_flags = (int)out.flags;
+    ferry__posix_msg_finish(loop, &buffer->msg);
+    uint32_t room = (uint32_t)pool->size - FERRY_MSG_ROOM;
+    record->result = (int32_t)(out.payloadlen < room ? out.payloadlen : room);
 }
 
 void ferry__uring_prep_read_pool(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {

@@ -472,6 +472,7 @@ const struct ferry__backend ferry__backend_uring = {
     .read = ferry__uring_read,
     .wake = ferry__uring_wake,
     .pool_open = ferry__uring_pool_open,
+    .pool_picks = ferry__uring_pool_picks,
     .pool_offer = ferry__uring_pool_offer,
     .pool_close = ferry__uring_pool_close,
     .describe = ferry__uring_describe,

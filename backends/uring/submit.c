@@ -47,6 +47,7 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
     [FERRY_OP_RECVV] = RING(recvv),
     [FERRY_OP_RECVMSG] = RING(recvmsg),
     [FERRY_OP_RECV_POOL] = RING(recv_pool),
+    [FERRY_OP_RECVMSG_POOL] = RING(recvmsg_pool),
     [FERRY_OP_SEND] = {.prep = prep_send},
     [FERRY_OP_SENDV] = RING(sendv),
     [FERRY_OP_SENDMSG] = RING(sendmsg),

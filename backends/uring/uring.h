@@ -153,11 +153,14 @@ unsigned ferry__uring_poll_events(const ferry_op *op);
 
 /* pool.c */
 void ferry__uring_pool_open(ferry_loop *loop, ferry_pool *pool);
+bool ferry__uring_pool_picks(const ferry_loop *loop, const ferry_op *op);
 void ferry__uring_pool_offer(ferry_pool *pool, const ferry_buffer *buffer);
 void ferry__uring_pool_close(ferry_loop *loop, ferry_pool *pool, bool forked);
 /* The rings of all pools, for a ring that was made anew. */
 bool ferry__uring_pools_again(ferry_loop *loop);
-uring_prep ferry__uring_prep_recv_pool, ferry__uring_prep_read_pool;
+uring_prep ferry__uring_prep_recv_pool, ferry__uring_prep_read_pool, ferry__uring_prep_recvmsg_pool;
+/* Turns what the kernel filled in into the message of the buffer. */
+void ferry__uring_finish_recvmsg_pool(ferry_loop *loop, struct ferry__record *record);
 
 /* sockets.c */
 uring_prep ferry__uring_prep_recvv;

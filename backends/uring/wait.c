@@ -123,6 +123,8 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
         ferry__uring_finish_stat(record->op);
     } else if (record->op->code == FERRY_OP_POLL) {
         ferry__uring_finish_poll(record);
+    } else if (record->op->code == FERRY_OP_RECVMSG_POOL && !(record->op->bits & BIT_POLLING)) {
+        ferry__uring_finish_recvmsg_pool(loop, record);
     } else if (record->op->code == FERRY_OP_RECVMSG && !(record->op->bits & BIT_POLLING)) {
         ferry__posix_msg_received(loop, record->op);
     } else if (record->op->code == FERRY_OP_OPEN) {

@@ -36,7 +36,7 @@ struct target {
 static ferry_pool *pool;
 
 static ferry_loop *with_pool(ferry_loop *loop) {
-    assert_int_equal(ferry_pool_open(loop, &pool, 2, 64, 0, 0), 0);
+    assert_int_equal(ferry_pool_open(loop, &pool, 2, FERRY_MSG_ROOM + 64, 0, 0), 0);
     return loop;
 }
 
@@ -73,6 +73,7 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     case FERRY_OP_RECVV: ferry_recvv(loop, op, t->fd, &t->vec, 1, flags, probe_done); break;
     case FERRY_OP_RECVMSG: ferry_recvmsg(loop, op, t->fd, &t->msg, flags, probe_done); break;
     case FERRY_OP_RECV_POOL: ferry_recv_pool(loop, op, t->fd, pool, flags, probe_done); break;
+    case FERRY_OP_RECVMSG_POOL: ferry_recvmsg_pool(loop, op, t->fd, pool, flags, probe_done); break;
     case FERRY_OP_READ_POOL: ferry_read_pool(loop, op, t->fd, pool, flags, probe_done); break;
     case FERRY_OP_SEND: ferry_send(loop, op, t->fd, t->buf, 64, flags, probe_done); break;
     case FERRY_OP_SENDV: ferry_sendv(loop, op, t->fd, &t->vec, 1, flags, probe_done); break;

@@ -65,6 +65,7 @@
     X(ops_watch_tests)                                                                             \
     X(ops_messages_tests)                                                                          \
     X(ops_signals_tests)                                                                           \
+    X(ops_pool_messages_tests)                                                                     \
     X(ops_recvmsg_tests)                                                                           \
     X(ops_control_tests)                                                                           \
     X(ops_options_tests)                                                                           \
