@@ -21,7 +21,7 @@
  *   - Submitting never fails, blocks, calls back or allocates. Every outcome arrives as a
  * completion.
  *   - Each submitted operation has exactly one final completion.
- *   - Callbacks run only inside ferry_run() and ferry_loop_drain(), one at a time.
+ *   - Callbacks run only inside ferry_run(), ferry_reap() and ferry_loop_drain(), one at a time.
  *   - Operation, buffer, address and vector belong to Ferry from submit to the final completion.
  *
  * Threads: a loop and all that is submitted to it belong to one thread: the one that first runs the
@@ -356,7 +356,7 @@ struct ferry_op {
 #define FERRY_EXCHANGE 0x800u  /* rename: the two change places */
 #define FERRY_RESTART 0x1000u  /* list: from the beginning again */
 
-/* In the place of a callback: the completion is for ferry_reap(). */
+/* In the place of a callback: completions are for ferry_reap(). */
 #define FERRY_PULL ((ferry_cb *)1)
 
 /* The kinds of operation, for ferry_supports() and ferry_op_name(). */
@@ -497,18 +497,23 @@ typedef struct ferry_completion {
 
 /* Runs the loop as ferry_run() does, and puts the completions of operations that were submitted
  * with FERRY_PULL in the place of a callback into an array, in the order in which callbacks would
- * run. Callbacks of other operations run inside. Returns when the turn that brought the first of
- * them is over or max are there, after timeout_ns (0: one turn without waiting, UINT64_MAX: no
- * limit), when nothing keeps the loop going, or after ferry_stop(): with how many there are, 0 to
- * max; or FERRY_EINVAL (no array, max 0) and the errors of ferry_run(). ferry_run() and
- * ferry_loop_drain() leave such completions, and all that has come after them, where they are: they
- * return (1, or FERRY_EBUSY) when one is next, so that nothing is lost when both ways are used in
- * turn. */
+ * run. Callbacks of other operations run inside.
+ * Returns when the turn that brought the first of them is over or max are there, after timeout_ns
+ * (0: one turn without waiting, UINT64_MAX: no limit), when nothing keeps the loop going, or after
+ * ferry_stop(): with how many there are, 0 to max; or FERRY_EINVAL (no array, max 0) and the errors
+ * of ferry_run().
+ * An operation whose final completion is in the array is idle, but do not free or submit it before
+ * you have looked at that: in callbacks that run inside, too.
+ * ferry_run() and ferry_loop_drain() leave such completions, and all that has come after them,
+ * where they are: they return (1, or FERRY_EBUSY) when one is next, so that nothing is lost when
+ * both ways are used in turn. To drain: while (ferry_loop_drain(...) == FERRY_EBUSY) ferry_reap(...).
+ * Posts and closes may be pulled as well. */
 FERRY_API int64_t ferry_reap(ferry_loop *loop, ferry_completion *completions, size_t max,
                              uint64_t timeout_ns);
 
-/* Makes ferry_run() return after the callback that runs, or the turn that waits; called while the
- * loop is not running, the next ferry_run() returns at once. Any thread, signal handlers too. */
+/* Makes ferry_run(), or ferry_reap(), return after the callback that runs, or the turn that waits;
+ * called while the loop is not running, the next one returns at once. Any thread, signal handlers
+ * too. */
 FERRY_API void ferry_stop(ferry_loop *loop);
 
 /* The loop's clock in nanoseconds: monotonic, read once per turn (CLOCK_MONOTONIC on Linux). */

@@ -306,6 +306,7 @@ struct ferry_loop {
     bool reap_due;               /* the next completion is for ferry_reap(), which is not running */
     ferry_completion *reaped;    /* where ferry_reap() puts the next */
     size_t reap_room;            /* and how many more */
+    unsigned place_first;        /* of the places where completions wait, 0 to 2: served first */
     struct ferry__list landed;   /* ended by the record at hand */
     struct ferry__list due;      /* ended by the clock or by another thread */
     struct ferry__list finished; /* ended otherwise: nops, errors, cancels */

@@ -362,20 +362,32 @@ static unsigned deliver_list(ferry_loop *loop, struct ferry__list *list, unsigne
     return left;
 }
 
-/* Some records, then some of the others, and so on: neither kind can hold up the other. */
+/* Some of what is in one of the places where completions wait. later: the end of what was put off in
+ * turns before. */
+static unsigned deliver_from(ferry_loop *loop, unsigned place, unsigned left, uint32_t later) {
+    if (place == 1) return deliver_list(loop, &loop->due, left, AT_ONCE);
+    if (place == 2) return deliver_list(loop, &loop->finished, left, AT_ONCE);
+    if (FERRY__UNLIKELY(loop->later.head != later)) {
+        left = deliver_later(loop, left, later);
+    } else if (loop->landed.head == NULL) {
+        left = deliver_records(loop, left);
+    }
+    return loop->landed.head ? deliver_list(loop, &loop->landed, left, TURN_CALLBACKS) : left;
+}
+
+/* Some records, then some of the others, and so on: neither kind can hold up the other. Not from
+ * one turn to the next either: if the array of ferry_reap() is full, the next turn begins with the
+ * place after the one that filled it. */
 static void deliver_turn(ferry_loop *loop) {
-    unsigned left = TURN_CALLBACKS;
+    unsigned left = TURN_CALLBACKS, place = loop->place_first;
     uint32_t later = loop->later.tail;
     loop->reap_due = false;
+    loop->place_first = 0;
     while (left > 0 && (loop->later.head != later || has_new(loop)) && !stop_asked(loop)) {
-        if (FERRY__UNLIKELY(loop->later.head != later)) {
-            left = deliver_later(loop, left, later);
-        } else if (loop->landed.head == NULL) {
-            left = deliver_records(loop, left);
-        }
-        if (loop->landed.head) left = deliver_list(loop, &loop->landed, left, TURN_CALLBACKS);
-        if (loop->due.head) left = deliver_list(loop, &loop->due, left, AT_ONCE);
-        if (loop->finished.head) left = deliver_list(loop, &loop->finished, left, AT_ONCE);
+        size_t room = loop->reap_room;
+        left = deliver_from(loop, place, left, later);
+        place = (place + 1) % 3;
+        if (room > 0 && loop->reap_room == 0) loop->place_first = place;
     }
     later_turn_over(loop, later);
     loop->delivered = TURN_CALLBACKS - left;
@@ -506,7 +518,7 @@ static void end(ferry_loop *loop) {
 static int left_over(ferry_loop *loop, int error) {
     end(loop);
     atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
-    return error != 0 ? error : goes_on(loop);
+    return error != 0 ? error : goes_on(loop) || loop->reap_due;
 }
 
 int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
@@ -541,8 +553,9 @@ int64_t ferry_reap(ferry_loop *loop, ferry_completion *completions, size_t max,
     loop->reaped = completions;
     loop->reap_room = max;
     do {
-        error = turn(loop, waits, limit);
-    } while (error == 0 && waits && loop->reap_room == max && goes_on(loop) && !stop_asked(loop) &&
+        if (stop_asked(loop)) break;
+        error = turn(loop, waits && goes_on(loop), limit);
+    } while (error == 0 && waits && loop->reap_room == max && goes_on(loop) &&
              (limit == UINT64_MAX || loop->now < limit));
     size_t reaped = max - loop->reap_room;
     loop->reap_room = 0;

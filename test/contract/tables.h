@@ -73,6 +73,7 @@
     X(ops_multicast_tests)                                                                         \
     X(trouble_recvmsg_tests)                                                                       \
     X(ops_files_tests)                                                                             \
+    X(ops_reap_tests)                                                                              \
     X(ops_stat_tests)                                                                              \
     X(ops_open_at_tests)                                                                           \
     X(ops_names_tests)                                                                             \
