@@ -64,6 +64,20 @@ enum ferry__support {
     SUPPORT_BLOCKING /* a worker has to do it: ferry__os_perform() */
 };
 
+/* How a loop lives inside another: one descriptor, readable when there is something to do. By the
+ * loop's thread, between runs. */
+struct ferry__embedding {
+    /* Makes the descriptor at the first call. Its number, or an error. */
+    ferry_fd (*open)(ferry_loop *loop);
+    /* Makes it unreadable. Records that come from here on make it readable, and so does wake. False
+     * if something has come meanwhile. */
+    bool (*clear)(ferry_loop *loop);
+    /* Makes it readable, once more if it is: each time is an edge. */
+    void (*raise)(ferry_loop *loop);
+    /* It has been cleared: makes it readable at deadline, or earlier. UINT64_MAX: never. */
+    void (*alarm)(ferry_loop *loop, uint64_t deadline);
+};
+
 struct ferry__backend {
     const char *name;
     /* Sets loop->system, loop->support and loop->records. 0 or an error, *why says which and why.
@@ -97,6 +111,7 @@ struct ferry__backend {
     void (*pool_offer)(ferry_pool *pool, const ferry_buffer *buffer);
     void (*pool_close)(ferry_loop *loop, ferry_pool *pool, bool forked);
     unsigned gather_max; /* most sends that submit_gathered takes, 0: none */
+    const struct ferry__embedding *embed; /* NULL: cannot be embedded */
 };
 
 /* In order of preference; ends with NULL. Written by the build. */

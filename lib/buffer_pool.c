@@ -403,6 +403,7 @@ void ferry_pool_put(ferry_pool *pool, ferry_buffer *buffer) {
     if (!pool->shared || ferry__loop_runs_here(pool->loop)) {
         ferry__loop_check(pool->loop, &buffer->op);
         give_back(pool, buffer);
+        if (pool->loop->dirty_first != NULL) ferry__loop_touch(pool->loop);
     } else {
         ferry__op_move(&buffer->op, OP_RETURNED);
         ferry__inbox_push(pool->loop, &buffer->op);

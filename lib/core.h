@@ -283,8 +283,9 @@ struct ferry__watches;
 /* ---- The loop ---------------------------------------------------------------------------- */
 
 enum {
-    GATE_NEW = 1 << 0,  /* nobody has run it yet: keep what is submitted */
-    GATE_DRAIN = 1 << 1 /* it drains: end what is submitted */
+    GATE_NEW = 1 << 0,   /* nobody has run it yet: keep what is submitted */
+    GATE_DRAIN = 1 << 1, /* it drains: end what is submitted */
+    GATE_QUIET = 1 << 4  /* embedded, and nothing to do: what is submitted must tell the outer loop */
 };
 
 struct ferry_loop {
@@ -302,6 +303,7 @@ struct ferry_loop {
     struct ferry__later later;
     uint32_t delivered; /* completions delivered in this turn */
     bool running;
+    bool embedded;               /* somebody has its descriptor: ferry_loop_fd() */
     const ferry_loop *runs_inside; /* the loop in whose callback this one is run */
     bool reap_due;               /* the next completion is for ferry_reap(), which is not running */
     ferry_completion *reaped;    /* where ferry_reap() puts the next */
@@ -429,6 +431,16 @@ static inline void ferry__loop_check(const ferry_loop *loop, const ferry_op *op)
     if (FERRY__DEBUG || FERRY__UNLIKELY(loop->fork_count != ferry__os_fork_count)) {
         ferry__loop_misused(loop, op);
     }
+}
+
+/* ---- embed.c ----------------------------------------------------------------------------- */
+
+void ferry__loop_raise(ferry_loop *loop);
+
+/* To be called by whatever gives the loop something to do, on its thread and perhaps outside a run:
+ * an outer loop has to know. */
+static inline void ferry__loop_touch(ferry_loop *loop) {
+    if (FERRY__UNLIKELY(loop->gate & GATE_QUIET)) ferry__loop_raise(loop);
 }
 
 /* ---- submit.c ---------------------------------------------------------------------------- */

@@ -335,6 +335,7 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
 void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd) {
     ferry__loop_check(loop, NULL);
     if (fd < 0 || (uint64_t)fd >= loop->slot_count) return;
+    ferry__loop_touch(loop);
     ferry__slot_cancel(loop, fd);
 }
 

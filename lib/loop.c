@@ -491,6 +491,7 @@ static int enter(ferry_loop *loop) {
         if (error != 0) return error;
     }
     ferry__loop_check(loop, NULL);
+    loop->gate &= ~(uint32_t)GATE_QUIET;
     return 0;
 }
 
@@ -500,6 +501,30 @@ static bool posts_wait(ferry_loop *loop) {
 
 static bool goes_on(ferry_loop *loop) {
     return loop->in_flight > loop->background || loop->holds > 0 || posts_wait(loop);
+}
+
+/* Is there nothing that the next turn could do before something comes? */
+static bool is_quiet(const ferry_loop *loop) {
+    return !has_results(loop) && loop->dirty_first == NULL && loop->backlog.head == NULL &&
+           loop->to_stamp == NULL && loop->cancels_owed == 0 && !loop->cancel_missed;
+}
+
+/* An embedded loop gives the thread back to the outer one: the system gets what the callbacks have
+ * submitted, and the descriptor says whether there is more to do. It is cleared before the last
+ * look, so that what comes in between is either seen or makes it readable again. */
+static void settle(ferry_loop *loop) {
+    const struct ferry__embedding *embed = loop->backend->embed;
+    flush(loop);
+    uint32_t tail = loop->records.tail;
+    (void)loop->backend->wait(loop, 0); /* an error will come again in the next turn */
+    if (!is_quiet(loop)) {
+        if (loop->records.tail == tail) embed->raise(loop); /* else new records have done it */
+    } else if (embed->clear(loop) && is_quiet(loop) && ferry__inbox_sleep(loop)) {
+        loop->gate |= GATE_QUIET;
+        embed->alarm(loop, wait_deadline(loop, true, UINT64_MAX));
+    } else {
+        embed->raise(loop);
+    }
 }
 
 /* Around each call that runs turns. */
@@ -518,6 +543,7 @@ static void end(ferry_loop *loop) {
 static int left_over(ferry_loop *loop, int error) {
     end(loop);
     atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
+    if (FERRY__UNLIKELY(loop->embedded)) settle(loop);
     return error != 0 ? error : goes_on(loop) || loop->reap_due;
 }
 
@@ -635,6 +661,7 @@ int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
         atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
     }
     end(loop);
+    if (loop->embedded) settle(loop);
     return error;
 }
 

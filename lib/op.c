@@ -338,6 +338,7 @@ void ferry__op_continued(ferry_loop *loop, ferry_op *op) {
 
 void ferry_cancel(ferry_loop *loop, ferry_op *op) {
     ferry__loop_check(loop, op);
+    ferry__loop_touch(loop);
     ferry__op_stop(loop, op, false);
 }
 

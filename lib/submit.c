@@ -136,6 +136,7 @@ static void route(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *ro
 void ferry__submit(ferry_loop *loop, ferry_op *op) {
     const struct ferry__op_row *row = ferry__op_row(op);
     ferry__loop_check(loop, op);
+    ferry__loop_touch(loop);
     op->bits = 0;
     op->transferred = 0;
     loop->in_flight++;

@@ -23,6 +23,8 @@
 
 FERRY__OWN_BEGIN
 
+struct epoll_event;
+
 struct ferry__calls {
     int (*clock_gettime)(clockid_t, struct timespec *);
     void *(*mmap)(void *, size_t, int, int, int, off_t);
@@ -57,6 +59,11 @@ struct ferry__calls {
     int (*inotify_init)(int);
     int (*inotify_add_watch)(int, const char *, uint32_t);
     int (*inotify_rm_watch)(int, int);
+    int (*epoll_create)(int);
+    int (*epoll_ctl)(int, int, int, struct epoll_event *);
+    int (*epoll_wait)(int, struct epoll_event *, int, int);
+    int (*timerfd_create)(int, int);
+    int (*timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
     int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 };
 

@@ -11,11 +11,13 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 static int ioctl_int(int fd, unsigned long request, int *value) {
@@ -55,6 +57,10 @@ static int open_to_read(const char *path) {
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+static int timerfd_create_plain(int clock, int flags) {
+    return timerfd_create((__clockid_t)clock, flags);
+}
+
 struct ferry__calls ferry__calls = {
     .clock_gettime = clock_gettime,
     .mmap = mmap,
@@ -88,6 +94,11 @@ struct ferry__calls ferry__calls = {
     .inotify_init = inotify_init1,
     .inotify_add_watch = inotify_add_watch,
     .inotify_rm_watch = inotify_rm_watch,
+    .epoll_create = epoll_create1,
+    .epoll_ctl = epoll_ctl,
+    .epoll_wait = epoll_wait,
+    .timerfd_create = timerfd_create_plain,
+    .timerfd_settime = timerfd_settime,
     .thread_create = pthread_create,
 };
 

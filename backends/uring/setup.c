@@ -399,12 +399,18 @@ static void find_by_trying(ferry_loop *loop, struct uring *uring) {
 
 int ferry__uring_adopt(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
+    int error = 0;
     if (uring->setup_flags & IORING_SETUP_R_DISABLED) {
+        error = ferry__uring_embed_register(uring);
+        if (error != 0) return error;
         int enabled = uring->calls->register_(uring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
         if (enabled < 0) return ferry_error_from_system(-enabled);
-    } else if (uring->setup_flags & IORING_SETUP_SINGLE_ISSUER &&
-               uring->opener.id != ferry__os_thread_self().id) {
-        int error = ring_remake(loop, uring);
+    } else {
+        if (uring->setup_flags & IORING_SETUP_SINGLE_ISSUER &&
+            uring->opener.id != ferry__os_thread_self().id) {
+            error = ring_remake(loop, uring);
+        }
+        if (error == 0) error = ferry__uring_embed_register(uring);
         if (error != 0) return error;
     }
     ring_register(uring);
@@ -444,6 +450,7 @@ void ferry__uring_close(ferry_loop *loop, bool forked) {
         io_uring_queue_exit(&uring->ring);
         atomic_store_explicit(&last_closed, ferry__os_clock(), memory_order_relaxed);
     }
+    ferry__embed_close(&uring->embed);
     (void)ferry__calls.close(uring->wake_fd);
     uring_free(loop, uring);
 }
@@ -477,4 +484,5 @@ const struct ferry__backend ferry__backend_uring = {
     .pool_close = ferry__uring_pool_close,
     .describe = ferry__uring_describe,
     .gather_max = URING_GATHER_MAX,
+    .embed = &ferry__uring_embedding,
 };

@@ -151,6 +151,7 @@ static void submit_rare(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op
         op->bits |= BIT_PUNTED;
         uring_of(loop)->punted++;
     }
+    if (uring_of(loop)->embed.is_open) ferry__uring_embed_watch(loop, op);
 }
 
 bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {

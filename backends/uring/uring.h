@@ -4,6 +4,7 @@
  *   submit.c  operations to submission entries: the table of kinds, plain transfers, cancels
  *   sockets.c, files.c, names.c, processes.c  the entries of the other kinds, by family
  *   wait.c    one io_uring_enter per turn; completion entries to records; the wake-up
+ *   embed.c   the descriptor for an outer loop
  *   mask.c    refuses features at the seam of system calls, for those who turn them off
  *
  * SPDX-License-Identifier: MIT
@@ -11,6 +12,7 @@
 #ifndef FERRY_URING_H
 #define FERRY_URING_H
 
+#include "../linux/embed.h"
 #include "abi.h"
 #include "core.h"
 
@@ -89,6 +91,8 @@ struct uring {
     unsigned punted;     /* operations that are, or may be, with the kernel's workers */
     uint64_t kick_after; /* ns: how long they may be silent before the workers are looked after */
     uint64_t kick_at;    /* when that will be; 0: to be set at the next wait */
+
+    struct ferry__embed embed;
 
     int wake_fd;
     bool wake_armed;
@@ -205,6 +209,13 @@ uring_prep ferry__uring_prep_process;
 void ferry__uring_finish_poll(struct ferry__record *record);
 void ferry__uring_finish_process(const struct uring *uring, struct ferry__record *record);
 
+/* embed.c */
+extern const struct ferry__embedding ferry__uring_embedding;
+/* Tells the ring, whose thread this is from now on, where completions are to be announced. */
+int ferry__uring_embed_register(struct uring *uring);
+/* Sees to it that what op waits for reaches the outer loop. */
+void ferry__uring_embed_watch(ferry_loop *loop, ferry_op *op);
+
 /* wait.c */
 /* Hands over what was written, to make room: is there any now? */
 bool ferry__uring_make_room(ferry_loop *loop);
@@ -303,6 +314,8 @@ static inline uint16_t uring_poll_first(const ferry_loop *loop, const ferry_op *
 int ferry__uring_wait(ferry_loop *loop, uint64_t deadline);
 bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record);
 void ferry__uring_wake(ferry_loop *loop);
+/* When to look after the kernel's workers next. Does it if that is now. */
+uint64_t ferry__uring_kick_time(ferry_loop *loop);
 /* Waits until the wake-up's read has ended, and until nothing else is in the ring. */
 void ferry__uring_wake_end(ferry_loop *loop);
 /* Does the kernel know the flags of the entry that prep fills, for a descriptor that is no socket?

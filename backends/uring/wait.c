@@ -207,8 +207,7 @@ static void kick(ferry_loop *loop) {
     sqe->user_data = (uint64_t)(uintptr_t)&uring->cancels;
 }
 
-/* When to look after the workers next. Does it if that is now. */
-static uint64_t kick_time(ferry_loop *loop) {
+uint64_t ferry__uring_kick_time(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     uint64_t now = ferry__os_clock();
     if (uring->kick_at != 0 && now >= uring->kick_at) {
@@ -222,7 +221,7 @@ static uint64_t kick_time(ferry_loop *loop) {
 static int wait_until(ferry_loop *loop, uint64_t deadline, bool worth) {
     struct uring *uring = uring_of(loop);
     if (uring->punted > 0) {
-        uint64_t kick_at = kick_time(loop);
+        uint64_t kick_at = ferry__uring_kick_time(loop);
         if (kick_at < deadline) deadline = kick_at;
     }
     struct io_uring_getevents_arg *arg = wait_arg(uring, deadline);
@@ -236,7 +235,7 @@ int ferry__uring_wait(ferry_loop *loop, uint64_t deadline) {
     struct uring *uring = uring_of(loop);
     int error = 0;
     give_back(loop);
-    if (FERRY__UNLIKELY(!uring->wake_armed)) {
+    if (FERRY__UNLIKELY(!uring->wake_armed) && (deadline != 0 || !uring->embed.is_open)) {
         wake_arm(loop);
         if (!uring->wake_armed) deadline = 0; /* nobody could wake it */
     }

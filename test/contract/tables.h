@@ -55,6 +55,7 @@
     X(trouble_signals_tests)                                                                       \
     X(trouble_watch_tests)                                                                         \
     X(ops_basic_tests)                                                                             \
+    X(ops_embed_tests)                                                                             \
     X(ops_errors_tests)                                                                            \
     X(ops_accepts_tests)                                                                           \
     X(ops_addresses_tests)                                                                         \
