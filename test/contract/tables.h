@@ -56,6 +56,7 @@
     X(trouble_watch_tests)                                                                         \
     X(ops_basic_tests)                                                                             \
     X(ops_embed_tests)                                                                             \
+    X(ops_embed_loops_tests)                                                                       \
     X(ops_errors_tests)                                                                            \
     X(ops_accepts_tests)                                                                           \
     X(ops_addresses_tests)                                                                         \
@@ -85,6 +86,7 @@
 
 #define HELPER_TABLES(X)                                                                           \
     X(choice_helpers)                                                                              \
+    X(ops_embed_helpers)                                                                           \
     X(rule_01_helpers)                                                                             \
     X(rule_03_helpers)                                                                             \
     X(rule_04_helpers)                                                                             \

@@ -1,0 +1,269 @@
+/* ops_embed_loops.c - a loop inside others at work: nothing is missed, and nothing is done for
+ * nothing
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "embed_stage.h"
+#include "internal.h"
+#include "tables.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- Much of everything ------------------------------------------------------------------------
+ */
+
+#define PAIRS 20
+#define ROUNDS 200
+#define POSTERS 2
+#define POSTS 2000
+
+struct player {
+    ferry_op op;
+    ferry_loop *loop;
+    ferry_fd fd;
+    uint64_t ball;
+    unsigned *over;
+};
+
+static void play_sent(ferry_op *op);
+
+static void play_received(ferry_op *op) {
+    struct player *p = ferry_container(op, struct player, op);
+    assert_int_equal(op->result, sizeof p->ball);
+    p->ball++;
+    ferry_send(p->loop, op, p->fd, &p->ball, sizeof p->ball, 0, play_sent);
+}
+
+static void play_sent(ferry_op *op) {
+    struct player *p = ferry_container(op, struct player, op);
+    assert_int_equal(op->result, sizeof p->ball);
+    if (p->ball >= ROUNDS) {
+        ++*p->over;
+    } else {
+        ferry_recv(p->loop, op, p->fd, &p->ball, sizeof p->ball, FERRY_ALL, play_received);
+    }
+}
+
+static ferry_op posted[POSTERS][POSTS];
+static unsigned arrived, expired, worked;
+static ferry_loop *busy;
+
+static void on_post(ferry_op *op) {
+    (void)op;
+    arrived++;
+}
+
+static void on_timer(ferry_op *op) {
+    (void)op;
+    expired++;
+}
+
+static int64_t work(void *arg) {
+    (void)arg;
+    return 1;
+}
+
+static void on_work(ferry_op *op) {
+    worked += op->result == 1;
+    if (worked < 100) ferry_again(busy, op);
+}
+
+static void *poster(void *arg) {
+    ferry_op *ops = arg;
+    for (size_t i = 0; i < POSTS; i++) {
+        assert_int_equal(ferry_post(busy, &ops[i], on_post), 0);
+        if (i % 97 == 0) sleep_ns(MS / 10);
+    }
+    return NULL;
+}
+
+/* Sockets, posts, timers and work at once; the outer loop waits without limit, so that one
+ * announcement that is missed is a test that hangs. */
+static void play(int edge) {
+    static struct player players[PAIRS][2];
+    struct embedded e;
+    pthread_t threads[POSTERS];
+    ferry_op timer = {.state = 0}, job = {.state = 0};
+    unsigned over = 0;
+    embedded_open(&e, edge);
+    busy = e.loop;
+    arrived = expired = worked = 0;
+    memset(posted, 0, sizeof posted);
+    for (size_t i = 0; i < PAIRS; i++) {
+        int fds[2];
+        if (i % 2) tcp_pair(e.loop, fds);
+        if (i % 2 == 0) unix_pair(fds, SOCK_STREAM);
+        for (size_t k = 0; k < 2; k++) {
+            players[i][k] = (struct player){.loop = e.loop, .fd = fds[k], .over = &over};
+        }
+        struct player *p = players[i];
+        ferry_recv(e.loop, &p[0].op, p[0].fd, &p[0].ball, sizeof p[0].ball, FERRY_ALL,
+                   play_received);
+        ferry_send(e.loop, &p[1].op, p[1].fd, &p[1].ball, sizeof p[1].ball, 0, play_sent);
+    }
+    ferry_timer(e.loop, &timer, MS, MS, 0, on_timer);
+    ferry_work(e.loop, &job, work, NULL, 0, on_work);
+    for (size_t i = 0; i < POSTERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, poster, posted[i]), 0);
+    }
+    while (over < PAIRS || arrived < POSTERS * POSTS || expired < 20 || worked < 100) {
+        if (!embedded_turn(&e, 20 * SECOND * TEST_STRETCH)) {
+            fail_msg("%u games, %u posts, %u expiries, %u jobs", over, arrived, expired, worked);
+        }
+    }
+    for (size_t i = 0; i < POSTERS; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (size_t i = 0; i < PAIRS * 2; i++) {
+        ferry_close(e.loop, NULL, players[i / 2][i % 2].fd, 0, NULL);
+    }
+    ferry_cancel(e.loop, &timer);
+    while (loop_stats(e.loop).in_flight > 0) assert_true(embedded_turn(&e, 20 * SECOND));
+    embedded_rest(&e);
+    assert_int_equal(expired > 20, 1);
+    embedded_close(&e);
+}
+
+static void ops_embed_in_a_level_triggered_epoll(void **state) {
+    (void)state;
+    play(0);
+}
+
+static void ops_embed_in_an_edge_triggered_epoll(void **state) {
+    (void)state;
+    play(1);
+}
+
+/* Two loops in one epoll, each the other's peer, and a descriptor of the outer loop's own. */
+static void ops_embed_two_loops(void **state) {
+    (void)state;
+    struct embedded a, b;
+    struct probe pa = {.calls = 0}, pb = {.calls = 0};
+    char in[4];
+    int fds[2], own[2];
+    embedded_open(&a, 0);
+    embedded_open(&b, 0);
+    unix_pair(fds, SOCK_STREAM);
+    unix_pair(own, SOCK_STREAM);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = b.fd};
+    assert_int_equal(epoll_ctl(a.outer, EPOLL_CTL_ADD, b.fd, &event), 0);
+    event.data.fd = own[0];
+    assert_int_equal(epoll_ctl(a.outer, EPOLL_CTL_ADD, own[0], &event), 0);
+    ferry_recv(a.loop, &pa.op, fds[0], in, 4, FERRY_ALL, probe_done);
+    ferry_send(b.loop, &pb.op, fds[1], "abcd", 4, 0, probe_done);
+    plain_send(own[1], "x", 1);
+    int own_seen = 0;
+    for (int turns = 0; pa.calls == 0 || pb.calls == 0 || !own_seen; turns++) {
+        assert_true(turns < 100000);
+        int n = epoll_wait(a.outer, &event, 1, 20000);
+        if (n < 0 && errno == EINTR) continue;
+        assert_int_equal(n, 1);
+        if (event.data.fd == a.fd) assert_true(ferry_run(a.loop, FERRY_RUN_NOWAIT) >= 0);
+        if (event.data.fd == b.fd) assert_true(ferry_run(b.loop, FERRY_RUN_NOWAIT) >= 0);
+        if (event.data.fd == own[0]) plain_recv(own[0], in + 3, 1), own_seen++;
+    }
+    probe_check(&pa, 4);
+    probe_check(&pb, 4);
+    close_near(a.loop, fds[0]);
+    close_near(b.loop, fds[1]);
+    close(own[0]);
+    close(own[1]);
+    embedded_close(&b);
+    embedded_close(&a);
+}
+
+/* ---- Nothing to do -----------------------------------------------------------------------------
+ */
+
+#define MARK_BEGIN "idle begins\n"
+#define MARK_END "idle ends\n"
+
+/* For strace: marks where an idle time of five seconds begins and ends, after some of everything.
+ */
+static int helper_idle(void) {
+    struct embedded e;
+    struct itimerval never = {{0, 0}, {0, 0}};
+    struct probe p = {.calls = 0}, waits = {.calls = 0}, far = {.calls = 0};
+    struct epoll_event event;
+    char buf[8];
+    int fds[2];
+    setitimer(ITIMER_REAL, &never, NULL); /* of the configuration with an alarm */
+    embedded_open(&e, 0);
+    unix_pair(fds, SOCK_STREAM);
+    ferry_timer(e.loop, &p.op, 10 * MS, 0, 0, probe_done);
+    embedded_run_until(&e, &p);
+    memset(&p, 0, sizeof p);
+    assert_int_equal(ferry_post(e.loop, &p.op, probe_done), 0);
+    embedded_run_until(&e, &p);
+    ferry_recv(e.loop, &waits.op, fds[0], buf, 8, FERRY_ALL, probe_done);
+    plain_send(fds[1], "abcd", 4);
+    ferry_timer(e.loop, &far.op, 1000 * SECOND, 0, 0, probe_done);
+    embedded_rest(&e);
+    /* What is late, and what the wheel wants to look at, comes now. */
+    while (embedded_turn(&e, 300 * MS)) {
+    }
+    assert_int_equal(write(1, MARK_BEGIN, sizeof MARK_BEGIN - 1), sizeof MARK_BEGIN - 1);
+    int n = epoll_wait(e.outer, &event, 1, 5000);
+    assert_int_equal(write(1, MARK_END, sizeof MARK_END - 1), sizeof MARK_END - 1);
+    _exit(n == 0 ? 0 : 1);
+}
+
+static pid_t strace_start(const char *trace) {
+    const char *config = strchr(test_config(), '+') ? "uring" : test_config();
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid != 0) return pid;
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* which would be a tracer, too */
+    execlp("strace", "strace", "-f", "-qq", "-o", trace, test_program(), "--helper", "embed_idle",
+           "--config", config, "--directory", test_directory(), (char *)NULL);
+    _exit(127);
+}
+
+/* The lines of a trace between the marks that are no waits of the outer loop's. */
+static int calls_between(const char *trace) {
+    char line[512];
+    int inside = 0, ended = 0, calls = 0;
+    FILE *file = fopen(trace, "re");
+    assert_non_null(file);
+    while (!ended && fgets(line, sizeof line, file)) {
+        if (strstr(line, "idle ends")) ended = 1;
+        if (inside && !ended && !strstr(line, "epoll_wait") && !strstr(line, "epoll_pwait")) {
+            calls++;
+            printf("%s", line);
+        }
+        if (strstr(line, "idle begins")) inside = 1;
+    }
+    fclose(file);
+    assert_true(inside && ended);
+    return calls;
+}
+
+static void ops_embed_idle_makes_no_call(void **state) {
+    (void)state;
+    int status = 0;
+    char *trace = temp_path("trace");
+    pid_t pid = strace_start(trace);
+    while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        fail_msg("strace of an idle loop: wait status %x", (unsigned)status);
+    }
+    assert_int_equal(calls_between(trace), 0);
+}
+
+const struct contract_helper ops_embed_helpers[] = {{"embed_idle", helper_idle}, {NULL, NULL}};
+
+const struct contract_test ops_embed_loops_tests[] = {
+    {"ops_embed_in_a_level_triggered_epoll", ops_embed_in_a_level_triggered_epoll, 60},
+    {"ops_embed_in_an_edge_triggered_epoll", ops_embed_in_an_edge_triggered_epoll, 60},
+    {"ops_embed_two_loops", ops_embed_two_loops, 0},
+    {"ops_embed_idle_makes_no_call", ops_embed_idle_makes_no_call, 60},
+    {NULL, NULL, 0}};
