@@ -656,6 +656,8 @@ bool ferry__work_cancel(ferry_loop *loop, ferry_op *op);
  * descriptor, unless it is FERRY_FD_NONE. */
 bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd);
 void ferry__work_close(ferry_loop *loop);
+/* In a forked child, where the pool has no threads. */
+void ferry__work_abandon(ferry_loop *loop);
 
 /* ---- served.c ---------------------------------------------------------------------------- */
 

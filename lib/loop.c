@@ -677,6 +677,8 @@ int ferry_loop_close(ferry_loop *loop) {
         ferry__work_close(loop);
         ferry__signals_close(loop);
         if (loop->watches != NULL && is_owner(loop)) ferry__watch_quiet(loop);
+    } else {
+        ferry__work_abandon(loop);
     }
     loop->backend->close(loop, forked);
     if (loop->watches != NULL) ferry__watch_close(loop);

@@ -145,6 +145,13 @@ void ferry__work_close(ferry_loop *loop) {
     pool_end(pool);
 }
 
+void ferry__work_abandon(ferry_loop *loop) {
+    struct ferry__pool *pool = loop->pool;
+    loop->pool = NULL;
+    /* The shared one may be of use to others here, which find out that it has no threads. */
+    if (pool != NULL && !pool->shared) ferry__os_unreserve(pool, sizeof *pool);
+}
+
 /* Puts op into the queue. False if there is no thread to take it. */
 static bool pool_push(struct ferry__workers *pool, ferry_op *op) {
     ferry__os_lock(&pool->lock);

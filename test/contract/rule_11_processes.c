@@ -16,7 +16,16 @@
 #include <unistd.h>
 
 /* What went wrong in a child, as its exit status: an assertion there would speak for the parent. */
-enum { CHILD_GOOD, CHILD_RUN, CHILD_POST, CHILD_DRAIN, CHILD_CALLED, CHILD_CLOSE, CHILD_OWN };
+enum {
+    CHILD_GOOD,
+    CHILD_RUN,
+    CHILD_POST,
+    CHILD_DRAIN,
+    CHILD_CALLED,
+    CHILD_CLOSE,
+    CHILD_OWN,
+    CHILD_FD
+};
 
 static int own_loop_works(void) {
     ferry_loop *loop = NULL;
@@ -34,6 +43,7 @@ static int child_main(ferry_loop *loop, const struct probe *pending) {
     }
     if (ferry_post(loop, &post.op, probe_done) != FERRY_EFORKED) return CHILD_POST;
     if (ferry_loop_drain(loop, SECOND) != FERRY_EFORKED) return CHILD_DRAIN;
+    if (ferry_loop_fd(loop) != FERRY_EFORKED) return CHILD_FD;
     if (pending->calls != 0 || post.calls != 0) return CHILD_CALLED;
     if (ferry_loop_close(loop) != 0) return CHILD_CLOSE;
     return own_loop_works() ? CHILD_GOOD : CHILD_OWN;
@@ -168,6 +178,8 @@ static void contract_11_nothing_is_inherited_by_exec(void **state) {
     ferry_work(loop, &p[WORK].op, work_nothing, NULL, 0, probe_done);
     run_done(loop);
     assert_true(p[ACCEPT].result >= 0 && p[OPEN].result >= 0);
+    assert_true(ferry_loop_fd(loop) >= 0); /* with all that comes with it */
+    assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 0);
     int mine[] = {pipe_fds[0],           pipe_fds[1],        pair[0], pair[1], listener, client,
                   (int)p[ACCEPT].result, (int)p[OPEN].result};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {

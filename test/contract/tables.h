@@ -33,6 +33,7 @@
     X(rule_10_tests)                                                                               \
     X(rule_11_tests)                                                                               \
     X(rule_11_process_tests)                                                                       \
+    X(rule_11_fork_tests)                                                                          \
     X(rule_12_tests)                                                                               \
     X(rule_13_tests)                                                                               \
     X(rule_14_tests)
@@ -91,6 +92,7 @@
     X(rule_03_helpers)                                                                             \
     X(rule_04_helpers)                                                                             \
     X(rule_10_helpers)                                                                             \
+    X(rule_11_fork_helpers)                                                                        \
     X(rule_11_helpers)                                                                             \
     X(trouble_files_helpers)                                                                       \
     X(rule_13_helpers)                                                                             \
