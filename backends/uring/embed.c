@@ -26,7 +26,7 @@ int ferry__uring_embed_register(struct uring *uring) {
 
 void ferry__uring_embed_watch(ferry_loop *loop, ferry_op *op) {
     struct uring *uring = uring_of(loop);
-    if (op->fd < 0 || ferry__uring_poll_events(op) == 0) return;
+    if (op->fd < 0 || (ferry__uring_poll_events(op) == 0 && op->code != FERRY_OP_POLL)) return;
     if (!(uring->setup_flags & IORING_SETUP_DEFER_TASKRUN)) return;
     int kind = ferry__slot(loop, op->fd)->kind;
     if (kind == KIND_UNKNOWN) kind = ferry__os_fd_kind(op->fd);
