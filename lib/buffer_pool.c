@@ -255,8 +255,9 @@ void ferry__pool_retry(ferry_op *op, uint32_t flags) {
 }
 
 void ferry__pool_leave(ferry_op *op, int64_t result) {
-    if (result < 0) op->offset = 0; /* the last completion's */
-    if (!(op->bits & BIT_SLOT)) return; /* it was refused before it could use the pool */
+    if (result < 0) op->offset = 0;       /* the last completion's */
+    if (result <= 0) op->transferred = 0; /* that, too */
+    if (!(op->bits & BIT_SLOT)) return;   /* it was refused before it could use the pool */
     unassign(op);
     ferry__op_pool(op)->users--;
 }

@@ -362,8 +362,8 @@ static unsigned deliver_list(ferry_loop *loop, struct ferry__list *list, unsigne
     return left;
 }
 
-/* Some of what is in one of the places where completions wait. later: the end of what was put off in
- * turns before. */
+/* Some of what is in one of the places where completions wait. later: the end of what was put off
+ * in turns before. */
 static unsigned deliver_from(ferry_loop *loop, unsigned place, unsigned left, uint32_t later) {
     if (place == 1) return deliver_list(loop, &loop->due, left, AT_ONCE);
     if (place == 2) return deliver_list(loop, &loop->finished, left, AT_ONCE);

@@ -146,8 +146,8 @@ void ferry__work_close(ferry_loop *loop) {
 }
 
 void ferry__work_abandon(ferry_loop *loop) {
-    struct ferry__pool *pool = loop->pool;
-    loop->pool = NULL;
+    struct ferry__workers *pool = loop->workers;
+    loop->workers = NULL;
     /* The shared one may be of use to others here, which find out that it has no threads. */
     if (pool != NULL && !pool->shared) ferry__os_unreserve(pool, sizeof *pool);
 }

@@ -382,6 +382,53 @@ static void ops_embed_paused_accept(void **state) {
     embedded_close(&e);
 }
 
+static ferry_buffer *lent_now;
+
+static void keep_lent(ferry_op *op) {
+    probe_done(op);
+    lent_now = ferry_lent(op);
+}
+
+static void *put_it(void *arg) {
+    ferry_pool_put(arg, lent_now);
+    return NULL;
+}
+
+/* A receive waits for the only buffer, which is given back outside a run, or by another thread. */
+static void ops_embed_buffer_given_back(void **state) {
+    (void)state;
+    struct embedded e;
+    struct probe p = {.calls = 0};
+    ferry_pool *pool = NULL;
+    int fds[2];
+    embedded_open(&e, 0);
+    unix_pair(fds, SOCK_STREAM);
+    assert_int_equal(ferry_pool_open(e.loop, &pool, 1, 16, 0, FERRY_SHARED), 0);
+    ferry_recv_pool(e.loop, &p.op, fds[0], pool, FERRY_MULTI, keep_lent);
+    plain_send(fds[1], "a", 1);
+    while (p.calls < 1) assert_true(embedded_turn(&e, 20 * SECOND));
+    for (int round = 1; round <= 6; round++) {
+        pthread_t thread;
+        plain_send(fds[1], "b", 1);
+        for (int i = 0; i < 3; i++) embedded_rest(&e); /* it may be told to wait first */
+        assert_int_equal(p.calls, round);
+        if (round % 2) {
+            ferry_pool_put(pool, lent_now);
+        } else {
+            assert_int_equal(pthread_create(&thread, NULL, put_it, pool), 0);
+            assert_int_equal(pthread_join(thread, NULL), 0);
+        }
+        while (p.calls == round) assert_true(embedded_turn(&e, 20 * SECOND));
+    }
+    ferry_pool_put(pool, lent_now);
+    ferry_cancel(e.loop, &p.op);
+    embedded_run_until(&e, &p);
+    close_near(e.loop, fds[0]);
+    close(fds[1]);
+    assert_int_equal(ferry_pool_close(pool), 0);
+    embedded_close(&e);
+}
+
 /* What the kernel gives to its workers: the loop does nothing between the runs. */
 static void ops_embed_files(void **state) {
     (void)state;
@@ -562,6 +609,7 @@ const struct contract_test ops_embed_tests[] = {
     {"ops_embed_left_over_records", ops_embed_left_over_records, 0},
     {"ops_embed_pulled", ops_embed_pulled, 0},
     {"ops_embed_paused_accept", ops_embed_paused_accept, 0},
+    {"ops_embed_buffer_given_back", ops_embed_buffer_given_back, 0},
     {"ops_embed_files", ops_embed_files, 0},
     {"ops_embed_is_one_descriptor", ops_embed_is_one_descriptor, 0},
     {"ops_embed_without_descriptors", ops_embed_without_descriptors, 0},

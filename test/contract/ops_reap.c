@@ -246,6 +246,45 @@ static void ops_reap_multishot(void **state) {
     finish(loop);
 }
 
+/* Each record has its own buffer, though they are of one operation. */
+static void ops_reap_buffers(void **state) {
+    (void)state;
+    enum { MESSAGES = 10 };
+    ferry_loop *loop = test_loop();
+    ferry_pool *pool = NULL;
+    ferry_op recv = {.state = 0};
+    char message[2] = "0";
+    int fds[2];
+    size_t count = 0, most = 0;
+    unix_pair(fds, SOCK_DGRAM);
+    assert_int_equal(ferry_pool_open(loop, &pool, 64, 16, 64, 0), 0);
+    ferry_recv_pool(loop, &recv, fds[0], pool, FERRY_MULTI, FERRY_PULL);
+    assert_int_equal(ferry_reap(loop, got, BATCH, 0), 0);
+    for (int i = 0; i < MESSAGES; i++, message[0]++) plain_send(fds[1], message, 1);
+    while (count < MESSAGES) {
+        int64_t n = ferry_reap(loop, got + count, BATCH, UINT64_MAX);
+        assert_true(n > 0);
+        if ((size_t)n > most) most = (size_t)n;
+        count += (size_t)n;
+    }
+    assert_int_equal(count, MESSAGES);
+    for (size_t i = 0; i < MESSAGES; i++) {
+        record_check(&got[i], &recv, 1, 1, FERRY_MORE);
+        assert_int_equal(got[i].buffer->len, 1);
+        assert_int_equal(*(char *)got[i].buffer->data, '0' + (int)i);
+    }
+    if (feature_uses(loop, "multi_recv") > 0) assert_true(most > 1); /* several in one batch */
+    for (size_t i = 0; i < MESSAGES; i++) ferry_pool_put(pool, got[i].buffer);
+    ferry_cancel(loop, &recv);
+    assert_int_equal(ferry_reap(loop, got, BATCH, UINT64_MAX), 1);
+    record_check(&got[0], &recv, FERRY_ECANCELED, 0, 0);
+    assert_null(got[0].buffer);
+    close_near(loop, fds[0]);
+    close(fds[1]);
+    assert_int_equal(ferry_pool_close(pool), 0);
+    finish(loop);
+}
+
 /* A repeating timer waits for who pulls, and tells how many intervals that took. */
 static void ops_reap_repeating_timer(void **state) {
     (void)state;
@@ -429,6 +468,7 @@ const struct contract_test ops_reap_tests[] = {
     {"ops_reap_posts", ops_reap_posts, 0},
     {"ops_reap_stops", ops_reap_stops, 0},
     {"ops_reap_multishot", ops_reap_multishot, 0},
+    {"ops_reap_buffers", ops_reap_buffers, 0},
     {"ops_reap_repeating_timer", ops_reap_repeating_timer, 0},
     {"ops_reap_mixes_with_callbacks", ops_reap_mixes_with_callbacks, 0},
     {"ops_reap_background", ops_reap_background, 0},
