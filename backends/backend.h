@@ -110,7 +110,7 @@ struct ferry__backend {
     bool (*pool_picks)(const ferry_loop *loop, const ferry_op *op); /* for this operation, too? */
     void (*pool_offer)(ferry_pool *pool, const ferry_buffer *buffer);
     void (*pool_close)(ferry_loop *loop, ferry_pool *pool, bool forked);
-    unsigned gather_max; /* most sends that submit_gathered takes, 0: none */
+    unsigned gather_max;                  /* most sends that submit_gathered takes, 0: none */
     const struct ferry__embedding *embed; /* NULL: cannot be embedded */
 };
 

@@ -506,23 +506,22 @@ typedef struct ferry_completion {
  * you have looked at that: in callbacks that run inside, too.
  * ferry_run() and ferry_loop_drain() leave such completions, and all that has come after them,
  * where they are: they return (1, or FERRY_EBUSY) when one is next, so that nothing is lost when
- * both ways are used in turn. To drain: while (ferry_loop_drain(...) == FERRY_EBUSY) ferry_reap(...).
- * Posts and closes may be pulled as well. */
+ * both ways are used in turn. To drain: while (ferry_loop_drain(...) == FERRY_EBUSY)
+ * ferry_reap(...). Posts and closes may be pulled as well. */
 FERRY_API int64_t ferry_reap(ferry_loop *loop, ferry_completion *completions, size_t max,
                              uint64_t timeout_ns);
 
-/* A descriptor that an outer event loop can watch for input (epoll, poll, GLib, another ferry_loop):
- * it is readable when the loop has something to do, and then the outer loop calls
+/* A descriptor that an outer event loop can watch for input (epoll, poll, GLib, another
+ * ferry_loop): it is readable when the loop has something to do, and then the outer loop calls
  * ferry_run(loop, FERRY_RUN_NOWAIT), or ferry_reap() with a timeout of 0. After that it is readable
  * if there is more to do, else not until a completion, a post, a worker's result or ferry_stop()
  * comes, a timer or deadline is due, or something is submitted or cancelled outside a run. Now and
- * then it may be so for nothing. It may be watched level-triggered or edge-triggered: each time that
- * there is something new, and each run that leaves something, is an edge.
- * Made by the first call, later ones return the same. The loop's: do not read or close it, stop
- * watching it before the loop is closed. Not inherited by executed programs. A run of a loop that
- * has one ends with a system call or two more, that of others with none.
- * Returns the descriptor, or FERRY_ENOTSUP (the backend has none), FERRY_EMFILE, FERRY_ENFILE,
- * FERRY_ENOMEM, FERRY_EFORKED. */
+ * then it may be so for nothing. It may be watched level-triggered or edge-triggered: each time
+ * that there is something new, and each run that leaves something, is an edge. Made by the first
+ * call, later ones return the same. The loop's: do not read or close it, stop watching it before
+ * the loop is closed. Not inherited by executed programs. A run of a loop that has one ends with a
+ * system call or two more, that of others with none. Returns the descriptor, or FERRY_ENOTSUP (the
+ * backend has none), FERRY_EMFILE, FERRY_ENFILE, FERRY_ENOMEM, FERRY_EFORKED. */
 FERRY_API ferry_fd ferry_loop_fd(ferry_loop *loop);
 
 /* Makes ferry_run(), or ferry_reap(), return after the callback that runs, or the turn that waits;

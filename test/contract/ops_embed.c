@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -72,10 +73,21 @@ static void *write_it(void *arg) {
     return NULL;
 }
 
+static void wait_for_event(struct embedded *e, struct probe *p, int event, uint64_t *count,
+                           int polls) {
+    if (polls) {
+        ferry_poll(e->loop, &p->op, event, FERRY_POLL_IN, 0, probe_done);
+    } else {
+        ferry_read(e->loop, &p->op, event, count, sizeof *count, FERRY_CURRENT, 0, probe_done);
+    }
+}
+
 /* Linux does not always tell one eventfd from within a write to another. */
 static void ops_embed_eventfd(void **state) {
     (void)state;
-    for (int late = 0; late < 2; late++) { /* the loop's descriptor is there first, or later */
+    for (int way = 0; way < 4; way++) {
+        int late = way % 2; /* the loop's descriptor is there first, or later */
+        int polls = way / 2;
         struct embedded e = {.loop = test_loop()};
         int event = eventfd(0, EFD_CLOEXEC);
         uint64_t count = 0;
@@ -83,7 +95,7 @@ static void ops_embed_eventfd(void **state) {
         for (int round = 0; round < 5; round++) {
             pthread_t thread;
             struct probe p = {.calls = 0};
-            ferry_read(e.loop, &p.op, event, &count, sizeof count, FERRY_CURRENT, 0, probe_done);
+            wait_for_event(&e, &p, event, &count, polls);
             if (late && round == 0) {
                 assert_int_equal(ferry_run(e.loop, FERRY_RUN_NOWAIT), 1);
                 embedded_watch(&e, 0);
@@ -93,7 +105,8 @@ static void ops_embed_eventfd(void **state) {
             assert_int_equal(pthread_create(&thread, NULL, write_it, &event), 0);
             embedded_run_until(&e, &p);
             assert_int_equal(pthread_join(thread, NULL), 0);
-            probe_check(&p, sizeof count);
+            probe_check(&p, polls ? FERRY_POLL_IN : (int64_t)sizeof count);
+            if (polls) assert_int_equal(read(event, &count, sizeof count), sizeof count);
             assert_int_equal(count, 1);
         }
         close_near(e.loop, event);
@@ -394,6 +407,32 @@ static void *put_it(void *arg) {
     return NULL;
 }
 
+/* A signal, and a change in a directory, which the library waits for by ways of its own. */
+static void ops_embed_signal_and_watch(void **state) {
+    (void)state;
+    struct embedded e;
+    struct probe got_signal = {.calls = 0}, watch = {.calls = 0};
+    static char changes[4096];
+    struct ferry_watcher watcher = {.buf = changes, .len = sizeof changes};
+    char *path = temp_path("new");
+    embedded_open(&e, 0);
+    ferry_signal(e.loop, &got_signal.op, SIGUSR1, 0, probe_done);
+    embedded_rest(&e);
+    assert_int_equal(raise(SIGUSR1), 0);
+    embedded_run_until(&e, &got_signal);
+    probe_check(&got_signal, 1);
+    ferry_watch(e.loop, &watch.op, temp_path("."), &watcher, 0, probe_done);
+    while (watch.calls < 1) assert_true(embedded_turn(&e, 20 * SECOND));
+    embedded_rest(&e);
+    int before = watch.calls, fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    while (watch.calls == before) assert_true(embedded_turn(&e, 20 * SECOND));
+    ferry_cancel(e.loop, &watch.op);
+    embedded_run_until(&e, &watch);
+    embedded_close(&e);
+}
+
 /* A receive waits for the only buffer, which is given back outside a run, or by another thread. */
 static void ops_embed_buffer_given_back(void **state) {
     (void)state;
@@ -589,7 +628,8 @@ static void ops_embed_runs_and_drains(void **state) {
     embedded_rest(&e);
     memset(&p[0], 0, sizeof p[0]);
     ferry_nop(e.loop, &p[0].op, 0, probe_done);
-    check_outside(&e, &p[0], FERRY_ECLOSED);
+    embedded_run_until(&e, &p[0]);
+    probe_check(&p[0], FERRY_ECLOSED);
     close(e.outer);
     test_close(e.loop);
 }
@@ -609,6 +649,7 @@ const struct contract_test ops_embed_tests[] = {
     {"ops_embed_left_over_records", ops_embed_left_over_records, 0},
     {"ops_embed_pulled", ops_embed_pulled, 0},
     {"ops_embed_paused_accept", ops_embed_paused_accept, 0},
+    {"ops_embed_signal_and_watch", ops_embed_signal_and_watch, 0},
     {"ops_embed_buffer_given_back", ops_embed_buffer_given_back, 0},
     {"ops_embed_files", ops_embed_files, 0},
     {"ops_embed_is_one_descriptor", ops_embed_is_one_descriptor, 0},

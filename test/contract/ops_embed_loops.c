@@ -88,15 +88,28 @@ static void *poster(void *arg) {
     return NULL;
 }
 
+/* What is around the loop. */
+struct around {
+    int edge;
+    void (*begin)(struct around *a, ferry_loop *inner);
+    int (*turn)(struct around *a); /* 0 if nothing came within 20 s */
+    void (*end)(struct around *a);
+    struct embedded *e;
+    struct embedded outer; /* its loop is between the epoll and the inner loop */
+    struct probe poll;
+};
+
 /* Sockets, posts, timers and work at once; the outer loop waits without limit, so that one
  * announcement that is missed is a test that hangs. */
-static void play(int edge) {
+static void play(struct around *a) {
     static struct player players[PAIRS][2];
     struct embedded e;
     pthread_t threads[POSTERS];
     ferry_op timer = {.state = 0}, job = {.state = 0};
     unsigned over = 0;
-    embedded_open(&e, edge);
+    embedded_open(&e, a->edge);
+    a->e = &e;
+    if (a->begin != NULL) a->begin(a, e.loop);
     busy = e.loop;
     arrived = expired = worked = 0;
     memset(posted, 0, sizeof posted);
@@ -118,7 +131,7 @@ static void play(int edge) {
         assert_int_equal(pthread_create(&threads[i], NULL, poster, posted[i]), 0);
     }
     while (over < PAIRS || arrived < POSTERS * POSTS || expired < 20 || worked < 100) {
-        if (!embedded_turn(&e, 20 * SECOND * TEST_STRETCH)) {
+        if (!a->turn(a)) {
             fail_msg("%u games, %u posts, %u expiries, %u jobs", over, arrived, expired, worked);
         }
     }
@@ -127,20 +140,77 @@ static void play(int edge) {
         ferry_close(e.loop, NULL, players[i / 2][i % 2].fd, 0, NULL);
     }
     ferry_cancel(e.loop, &timer);
-    while (loop_stats(e.loop).in_flight > 0) assert_true(embedded_turn(&e, 20 * SECOND));
+    while (loop_stats(e.loop).in_flight > 0) assert_true(a->turn(a));
+    if (a->end != NULL) a->end(a);
     embedded_rest(&e);
-    assert_int_equal(expired > 20, 1);
     embedded_close(&e);
+}
+
+static int epoll_turn(struct around *a) {
+    return embedded_turn(a->e, 20 * SECOND * TEST_STRETCH);
 }
 
 static void ops_embed_in_a_level_triggered_epoll(void **state) {
     (void)state;
-    play(0);
+    struct around a = {.turn = epoll_turn};
+    play(&a);
 }
 
 static void ops_embed_in_an_edge_triggered_epoll(void **state) {
     (void)state;
-    play(1);
+    struct around a = {.turn = epoll_turn, .edge = 1};
+    play(&a);
+}
+
+/* ---- Ferry inside Ferry ------------------------------------------------------------------------
+ */
+
+static void run_inner(ferry_op *op) {
+    struct around *a = ferry_container(op, struct around, poll.op);
+    probe_done(op);
+    if (op->result < 0) return;
+    assert_int_equal(op->result, FERRY_POLL_IN);
+    assert_true(ferry_run(a->e->loop, FERRY_RUN_NOWAIT) >= 0);
+}
+
+static void outer_begin(struct around *a, ferry_loop *inner) {
+    embedded_open(&a->outer, 0);
+    ferry_poll(a->outer.loop, &a->poll.op, ferry_loop_fd(inner), FERRY_POLL_IN, FERRY_MULTI,
+               run_inner);
+}
+
+static int outer_turn(struct around *a) {
+    struct probe guard = {.calls = 0};
+    ferry_timer(a->outer.loop, &guard.op, 20 * SECOND * TEST_STRETCH, 0, 0, probe_done);
+    assert_int_equal(ferry_run(a->outer.loop, FERRY_RUN_ONCE), 1);
+    int in_time = guard.calls == 0;
+    ferry_cancel(a->outer.loop, &guard.op);
+    while (guard.calls == 0) assert_true(ferry_run(a->outer.loop, FERRY_RUN_ONCE) >= 0);
+    return in_time;
+}
+
+static int outer_embedded_turn(struct around *a) {
+    return embedded_turn(&a->outer, 20 * SECOND * TEST_STRETCH);
+}
+
+static void outer_end(struct around *a) {
+    ferry_cancel(a->outer.loop, &a->poll.op);
+    embedded_run_until(&a->outer, &a->poll);
+    assert_int_equal(a->poll.result, FERRY_ECANCELED);
+    embedded_close(&a->outer);
+}
+
+static void ops_embed_in_another_loop(void **state) {
+    (void)state;
+    struct around a = {.begin = outer_begin, .turn = outer_turn, .end = outer_end};
+    play(&a);
+}
+
+/* And that one in an epoll. */
+static void ops_embed_in_an_embedded_loop(void **state) {
+    (void)state;
+    struct around a = {.begin = outer_begin, .turn = outer_embedded_turn, .end = outer_end};
+    play(&a);
 }
 
 /* Two loops in one epoll, each the other's peer, and a descriptor of the outer loop's own. */
@@ -264,6 +334,8 @@ const struct contract_helper ops_embed_helpers[] = {{"embed_idle", helper_idle},
 const struct contract_test ops_embed_loops_tests[] = {
     {"ops_embed_in_a_level_triggered_epoll", ops_embed_in_a_level_triggered_epoll, 60},
     {"ops_embed_in_an_edge_triggered_epoll", ops_embed_in_an_edge_triggered_epoll, 60},
+    {"ops_embed_in_another_loop", ops_embed_in_another_loop, 60},
+    {"ops_embed_in_an_embedded_loop", ops_embed_in_an_embedded_loop, 60},
     {"ops_embed_two_loops", ops_embed_two_loops, 0},
     {"ops_embed_idle_makes_no_call", ops_embed_idle_makes_no_call, 60},
     {NULL, NULL, 0}};
