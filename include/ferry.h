@@ -706,6 +706,20 @@ FERRY_API void ferry_cancel(ferry_loop *loop, ferry_op *op);
 /* Asks that all operations on a descriptor end, but for a close. */
 FERRY_API void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd);
 
+/* Links an idle operation to one that is in flight: then starts when first has succeeded (a result
+ * of 0 or above; less than asked is success too, but for FERRY_ALL and whole sends and writes), and
+ * ends with FERRY_ECANCELED otherwise. Call this, then submit then in the ordinary way, as any kind
+ * of operation but a post. It is checked at once (what is not valid ends at once), and waits until
+ * first's final callback has returned, or its completion has been handed to ferry_reap(); with its
+ * lane's others it is in order from there on. It is in flight meanwhile: its deadline counts from
+ * its own submit, cancel, drain and the closing of its descriptor end it, and others can be linked
+ * to it. Several linked to the same one start in the order in which they were linked.
+ * A then that is not submitted after all belongs to the link until first's end: ferry_cancel() makes
+ * it idle again at once. Submitted after first's end it starts, or ends with FERRY_ECANCELED.
+ * Returns 0, or FERRY_EINVAL: first is not in flight, then is not idle (in flight, linked already),
+ * or they are the same; so that no circle can come about. Both are of this loop. */
+FERRY_API int ferry_link(ferry_loop *loop, ferry_op *first, ferry_op *then);
+
 /* Submits an idle operation again, as it was: same call, arguments and callback. */
 FERRY_API void ferry_again(ferry_loop *loop, ferry_op *op);
 

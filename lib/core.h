@@ -42,6 +42,8 @@ enum ferry__op_state {
     OP_RETURNED,  /* a buffer's: in the inbox, given back by another thread */
     OP_SERVED,    /* loop->served: waits in a service of the library */
     OP_OWN,       /* the library's own, with the backend; on no list and counted nowhere */
+    OP_LINKED,    /* loop->linked: linked and not yet submitted; on no list if that failed */
+    OP_LINK_WAIT, /* loop->linked, loop->link_settled: submitted, waits for another's end */
     OP_DONE,      /* loop->landed or loop->finished: ended, its callback is next */
     OP_STATE_COUNT
 };
@@ -62,8 +64,13 @@ enum {
     BIT_BACKGROUND = 1 << 10, /* does not keep ferry_run() going */
     BIT_STOPPING = 1 << 11,   /* the backend was asked to end it: counted in loop->stopping */
     BIT_PUNTED = 1 << 12,     /* the backend's: counted as being with threads of the system */
-    BIT_LAST = 1 << 13        /* a multishot that ends after the callback that is under way */
+    BIT_LAST = 1 << 13,       /* a multishot that ends after the callback that is under way */
+    BIT_LINKED = 1 << 14      /* others wait for its end, or did: loop->linked */
 };
+
+/* op->asked, beside the submit flags: ferry__fill() found it in OP_LINKED, so that it does not take
+ * the short way in. ferry__submit() takes the mark away. */
+#define ASKED_LINKED 0x80000000u
 
 /* What an operation's result is. */
 enum ferry__result { RESULT_NONE, RESULT_IN, RESULT_OUT, RESULT_FD, RESULT_LENT };
@@ -198,6 +205,7 @@ enum {
     SLOT_DRAINED = 1 << 5, /* the last receive took all there was: the next waits for more first */
     SLOT_ALONE = 1 << 7,   /* the next send shares no call: one that did met bad memory */
     SLOT_PAUSED = 1 << 9,  /* the first of the read lane is OP_SPENT */
+    SLOT_LINKED = 1 << 10,   /* a linked operation has waited here before it started */
     SLOT_LINGERING = 1 << 6 /* the close reads and discards until the peer has what was sent */
 };
 
@@ -250,6 +258,11 @@ struct ferry__later {
     struct ferry__record *at;
     uint32_t mask, head, tail;
 };
+
+/* ---- Links ------------------------------------------------------------------------------- */
+
+#define LINK_BUCKETS_SHIFT 8
+#define LINK_BUCKETS (1u << LINK_BUCKETS_SHIFT)
 
 /* ---- Threads ----------------------------------------------------------------------------- */
 
@@ -318,6 +331,9 @@ struct ferry_loop {
     struct ferry__list work_waiting;
     struct ferry__list served[SERVICES];
     struct ferry__list *ending; /* which of these what ends goes to */
+    struct ferry__list linked[LINK_BUCKETS]; /* linked operations, by whom they wait for */
+    struct ferry__list link_settled;         /* those of the callback that is under way */
+    uint64_t linked_count;                   /* in all of these */
     ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
     uint8_t support[FERRY_OP_COUNT]; /* enum ferry__support, filled by the backend */
     uint32_t cancels_owed;
@@ -445,13 +461,13 @@ static inline void ferry__loop_touch(ferry_loop *loop) {
 
 /* ---- submit.c ---------------------------------------------------------------------------- */
 
+unsigned ferry__link_fill(const ferry_op *op, unsigned flags);
+
 /* What each call of ferry.h begins with. The state is looked at first: an operation in flight must
  * not be overwritten. */
 static inline void ferry__fill(ferry_op *op, enum ferry_op_code code, ferry_fd fd, const void *buf,
                                uint64_t len, unsigned flags, ferry_cb *cb) {
-    if (FERRY__UNLIKELY(op->state != OP_IDLE)) {
-        ferry__op_fatal(op, "was submitted while it is in flight");
-    }
+    if (FERRY__UNLIKELY(op->state != OP_IDLE)) flags = ferry__link_fill(op, flags);
     op->done = cb;
     op->fd = fd;
     op->buf = buf;
@@ -462,6 +478,25 @@ static inline void ferry__fill(ferry_op *op, enum ferry_op_code code, ferry_fd f
 
 /* Counts the operation in and sends it on its way. Its fields say what was asked. */
 void ferry__submit(ferry_loop *loop, ferry_op *op);
+/* A linked operation's turn has come: sends it on its way. */
+void ferry__submit_waited(ferry_loop *loop, ferry_op *op);
+
+/* ---- link.c ------------------------------------------------------------------------------ */
+
+/* A linked operation is submitted. True: it waits; else it is on no list, and ends with *error if
+ * that is not 0. */
+bool ferry__link_waits(ferry_loop *loop, ferry_op *then, int *error);
+/* first's final callback is next: those that wait for it learn the outcome. */
+void ferry__link_settle(ferry_loop *loop, const ferry_op *first);
+/* That callback is over: they start, or end. */
+void ferry__link_release(ferry_loop *loop);
+/* Makes one that is linked and not yet submitted what it was before. */
+void ferry__link_withdraw(ferry_loop *loop, ferry_op *then);
+/* Takes one that waits off its list. */
+void ferry__link_leave(ferry_loop *loop, ferry_op *then);
+/* Asks those that wait to end: all, or those of one descriptor, closes or not. */
+void ferry__link_stop_all(ferry_loop *loop, ferry_fd fd, bool closes);
+void ferry__link_stop_fd(ferry_loop *loop, ferry_fd fd, bool closes);
 
 /* ---- file_rules.c ------------------------------------------------------------------------ */
 

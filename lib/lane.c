@@ -336,6 +336,7 @@ void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd) {
     ferry__loop_check(loop, NULL);
     if (fd < 0 || (uint64_t)fd >= loop->slot_count) return;
     ferry__loop_touch(loop);
+    ferry__link_stop_fd(loop, fd, false);
     ferry__slot_cancel(loop, fd);
 }
 
@@ -377,6 +378,7 @@ void ferry__slot_close(ferry_loop *loop, ferry_op *op) {
     }
     if (op->fd > loop->slot_top) loop->slot_top = op->fd;
     slot->kind = (uint8_t)kind;
+    ferry__link_stop_fd(loop, op->fd, true);
     ferry__slot_cancel(loop, op->fd);
     slot->flags |= SLOT_CLOSING;
     slot->closer = op;

@@ -222,11 +222,14 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
         if (FERRY__UNLIKELY(op->bits & BIT_BACKGROUND)) loop->background--;
         uint32_t puts = op->asked & FERRY_PUT;
         if (FERRY__UNLIKELY(ferry__is_served(op))) ferry__served_over(loop, op);
+        bool linked = op->bits & BIT_LINKED;
+        if (FERRY__UNLIKELY(linked)) ferry__link_settle(loop, op);
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
         hand_over(loop, op, done);
         if (puts) ferry__pool_sent(op);
+        if (FERRY__UNLIKELY(linked)) ferry__link_release(loop);
     }
 }
 
@@ -623,6 +626,7 @@ static void stop_list(ferry_loop *loop, struct ferry__list *list) {
 }
 
 static void stop_all(ferry_loop *loop) {
+    ferry__link_stop_all(loop, FERRY_FD_NONE, true);
     stop_list(loop, &loop->backlog);
     stop_list(loop, &loop->paused);
     stop_list(loop, &loop->work_waiting);

@@ -33,6 +33,8 @@ static const char *const state_names[OP_STATE_COUNT] = {
     [OP_RETURNED] = "given back with its buffer",
     [OP_SERVED] = "waiting",
     [OP_OWN] = "the library's own",
+    [OP_LINKED] = "linked, not yet submitted",
+    [OP_LINK_WAIT] = "waiting for the one that it is linked to",
     [OP_DONE] = "ended, its callback is next",
 };
 
@@ -112,7 +114,7 @@ void ferry__op_stamp(ferry_loop *loop) {
         ferry_op *later = op->timer.prev;
         op->bits &= (uint16_t)~BIT_STAMP;
         uint64_t deadline = op->deadline_ns ? ferry__time_add(now, op->deadline_ns) : 0;
-        if (op->code == FERRY_OP_TIMER) {
+        if (op->code == FERRY_OP_TIMER && op->state == OP_TIMER) {
             op->more = ferry__time_add(now, op->offset);
             ferry__timer_arm(loop, op, deadline);
         } else {
@@ -301,6 +303,8 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
         ferry__lane_end(loop, op, error);
         return;
     case OP_SERVED: ferry__served_stop(loop, op, expired); return;
+    case OP_LINKED: ferry__link_withdraw(loop, op); return;
+    case OP_LINK_WAIT: ferry__link_leave(loop, op); break;
     case OP_LANE: ferry__lane_end(loop, op, error); return;
     case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
     case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;

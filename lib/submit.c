@@ -137,6 +137,7 @@ void ferry__submit(ferry_loop *loop, ferry_op *op) {
     const struct ferry__op_row *row = ferry__op_row(op);
     ferry__loop_check(loop, op);
     ferry__loop_touch(loop);
+    if (FERRY__UNLIKELY(op->state == OP_LINKED)) op->asked &= ~ASKED_LINKED;
     op->bits = 0;
     op->transferred = 0;
     loop->in_flight++;
@@ -149,6 +150,10 @@ void ferry__submit(ferry_loop *loop, ferry_op *op) {
     if (FERRY__UNLIKELY(loop->gate & GATE_DRAIN) && op->code != FERRY_OP_CLOSE) {
         error = FERRY_ECLOSED;
     }
+    if (FERRY__UNLIKELY(op->state == OP_LINKED) && ferry__link_waits(loop, op, &error)) {
+        if (op->deadline_ns != 0) deadline_begin(loop, op);
+        return;
+    }
     if (FERRY__UNLIKELY(error != 0) || op->code == FERRY_OP_NOP) {
         ferry__op_end(loop, op, error, 0);
     } else if (op->code == FERRY_OP_TIMER) {
@@ -156,6 +161,32 @@ void ferry__submit(ferry_loop *loop, ferry_op *op) {
     } else {
         if (op->deadline_ns != 0) deadline_begin(loop, op);
         route(loop, op, row);
+    }
+}
+
+/* A timer's own time begins now; its deadline, if it has one, began when it was submitted. */
+static void timer_begin_waited(ferry_loop *loop, ferry_op *op) {
+    if (op->bits & BIT_STAMP) { /* in this very turn: both begin at the flush */
+        ferry__op_move(op, OP_TIMER);
+    } else if (op->bits & BIT_TIMED) {
+        uint64_t deadline = op->timer.when;
+        uint64_t begin = op->asked & FERRY_ABSOLUTE ? 0 : ferry__os_clock();
+        ferry__wheel_remove(&loop->wheel, op);
+        op->more = ferry__time_add(begin, op->offset);
+        ferry__op_move(op, OP_TIMER);
+        ferry__timer_arm(loop, op, deadline);
+    } else {
+        timer_begin(loop, op);
+    }
+}
+
+void ferry__submit_waited(ferry_loop *loop, ferry_op *op) {
+    if (op->code == FERRY_OP_NOP) {
+        ferry__op_end(loop, op, 0, 0);
+    } else if (op->code == FERRY_OP_TIMER) {
+        timer_begin_waited(loop, op);
+    } else {
+        route(loop, op, ferry__op_row(op));
     }
 }
 
@@ -193,7 +224,9 @@ static inline void submit_transfer(ferry_loop *loop, ferry_op *op, unsigned lane
 }
 
 void ferry_again(ferry_loop *loop, ferry_op *op) {
-    if (op->state != OP_IDLE) ferry__op_fatal(op, "was submitted again while it is in flight");
+    if (op->state != OP_IDLE && op->state != OP_LINKED) {
+        ferry__op_fatal(op, "was submitted again while it is in flight");
+    }
     if (op->code == FERRY_OP_NONE || op->code >= FERRY_OP_COUNT || op->code == FERRY_OP_POST) {
         ferry__op_fatal(op, "cannot be submitted again: it was never submitted, or is a post");
     }

@@ -15,6 +15,7 @@
  *   9  cancels_owed and stopping count the operations marked so.
  *  10  No more records than the ring holds; no more work out than allowed.
  *  11  signals.waits counts, over all numbers, the waits for signals that have begun.
+ *  12  A linked operation lies where whom it waits for says; that one is in flight and marked so.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -109,6 +110,23 @@ static void verify_wheel(const ferry_loop *loop, struct tally *tally) {
     }
 }
 
+static void verify_links(const ferry_loop *loop, struct tally *tally) {
+    uint64_t linked = 0;
+    for (unsigned i = 0; i < LINK_BUCKETS; i++) {
+        const struct ferry__list *list = &loop->linked[i];
+        for (const ferry_op *op = list->head; op != NULL; op = ferry__list_next(list, op)) {
+            const ferry_op *first = (const ferry_op *)(uintptr_t)op->result;
+            FERRY__ASSERT(op->state == OP_LINKED || op->state == OP_LINK_WAIT); /* 1 */
+            FERRY__ASSERT(first->state != OP_IDLE && first->state != OP_LINKED); /* 12 */
+            FERRY__ASSERT(first->bits & BIT_LINKED);                             /* 12 */
+            if (op->state == OP_LINK_WAIT) count(tally, op);
+            linked++;
+        }
+    }
+    FERRY__ASSERT(loop->link_settled.head == NULL); /* 12 */
+    FERRY__ASSERT(linked == loop->linked_count);    /* 12 */
+}
+
 void ferry__verify(ferry_loop *loop) {
     struct tally tally = {0, 0, 0, 0, 0};
     uint64_t waits = 0;
@@ -122,6 +140,7 @@ void ferry__verify(ferry_loop *loop) {
     verify_list(&tally, &loop->paused, OP_PAUSED);
     verify_list(&tally, &loop->work_waiting, OP_WORK_WAIT);
     for (unsigned i = 0; i < SERVICES; i++) verify_list(&tally, &loop->served[i], OP_SERVED);
+    verify_links(loop, &tally);
     FERRY__ASSERT(tally.operations + loop->work_out == loop->in_flight); /* 7 */
     /* What the workers hold may be in the background or not. */
     FERRY__ASSERT(loop->background >= tally.background);                              /* 8 */
