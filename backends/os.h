@@ -71,6 +71,32 @@ bool ferry__os_settled(ferry_fd fd);
  * For worker threads. */
 int64_t ferry__os_perform(const ferry_op *op);
 
+/* ---- Names ------------------------------------------------------------------------------- */
+
+#define FERRY__HOST_MAX 1024 /* characters, as many as the system takes */
+#define FERRY__SERVICE_MAX 31
+
+/* What is asked, in memory of its own: whoever asked may be gone before the answer is there. */
+struct ferry__lookup {
+    enum ferry_family family;    /* 0: any */
+    enum ferry_socket_type type; /* 0: stream */
+    unsigned how;                /* FERRY_RESOLVE_... */
+    bool has_host, has_service, service_is_number, wants_canonical;
+    void *found; /* the system's, until ferry__os_lookup_free() */
+    char host[FERRY__HOST_MAX + 1];
+    char service[FERRY__SERVICE_MAX + 1];
+};
+
+/* Asks the system, and waits, for half a minute if need be: for threads of its own. */
+int ferry__os_lookup(struct ferry__lookup *lookup);
+/* Copies what was found: the number of addresses written, 1 to max, or an error. *count: how many
+ * there were. */
+int64_t ferry__os_lookup_copy(const struct ferry__lookup *lookup, const ferry_query *query,
+                              ferry_addr *addrs, size_t max, uint64_t *count);
+void ferry__os_lookup_free(struct ferry__lookup *lookup);
+/* Our number for the resolver's; system_error is for the one that says "see errno". */
+int ferry__os_lookup_error(int code, int system_error);
+
 /* ---- Threads: all signals are blocked in those started here ------------------------------ */
 
 struct ferry__thread_id {
@@ -94,6 +120,7 @@ struct ferry__signal {
 
 int ferry__os_thread_start(struct ferry__thread *thread, void *(*fn)(void *), void *arg);
 void ferry__os_thread_join(struct ferry__thread *thread); /* waits */
+void ferry__os_thread_detach(struct ferry__thread *thread);
 void ferry__os_lock_init(struct ferry__lock *lock);
 void ferry__os_lock_end(struct ferry__lock *lock);
 void ferry__os_lock(struct ferry__lock *lock);
@@ -101,9 +128,13 @@ void ferry__os_unlock(struct ferry__lock *lock);
 void ferry__os_signal_init(struct ferry__signal *signal);
 void ferry__os_signal_end(struct ferry__signal *signal);
 void ferry__os_signal_wait(struct ferry__signal *signal, struct ferry__lock *lock); /* waits */
+/* The same until a point on ferry__os_clock(): false once that is over. */
+bool ferry__os_signal_wait_until(struct ferry__signal *signal, struct ferry__lock *lock,
+                                 uint64_t until_ns);
 void ferry__os_signal_one(struct ferry__signal *signal);
 void ferry__os_signal_all(struct ferry__signal *signal);
-/* The lock of what a process has once: its worker pool, its signals. */
+/* The lock of what a process has once: its worker pool, its resolver threads, its signals. Held
+ * over a fork. */
 struct ferry__lock *ferry__os_process_lock(void);
 
 /* ---- Signals of the process, in the sense of <signal.h> ------------------------------------ */

@@ -124,9 +124,12 @@ FERRY_API const char *ferry_version(void);
     X(FERRY_EMLINK, 60, "too many links")                                                          \
     X(FERRY_ECHILD, 61, "not a child of this process, or one that was waited for already")         \
     X(FERRY_ESRCH, 62, "no such process")                                                          \
+    X(FERRY_ENONAME, 63, "no address is known for this name")                                      \
+    X(FERRY_ENAMESERVER, 64, "the name servers gave an answer that is no use")                     \
     X(FERRY_ENOROOM, 65, "the buffer is too small for the answer")                                 \
     X(FERRY_E2BIG, 75, "arguments and environment of a program are too long")                      \
-    X(FERRY_ENOEXEC, 76, "not a program that the system can execute")
+    X(FERRY_ENOEXEC, 76, "not a program that the system can execute")                              \
+    X(FERRY_ENOSERVICE, 77, "no such service is known")
 
 enum ferry_error {
     FERRY_ESYSTEM = -100000, /* and below: a system's code without a name of ours */
@@ -368,6 +371,7 @@ enum ferry_op_code {
     FERRY_OP_WORK,
     FERRY_OP_SIGNAL,
     FERRY_OP_WATCH,
+    FERRY_OP_RESOLVE,
     FERRY_OP_ACCEPT,
     FERRY_OP_CONNECT,
     FERRY_OP_RECV,
@@ -451,6 +455,8 @@ typedef struct ferry_config {
     void *allocator_context;
     char *why;      /* where to tell why no loop could be opened, may be NULL */
     size_t why_len; /* its bytes, the 0 included */
+    uint32_t resolver_threads; /* that look up names at once, 0: 8, at most 64; for the process, if
+                                  this loop is the first to look one up */
 } ferry_config;
 
 /* Opens a loop. config may be NULL. Returns 0 and sets *loop; else *loop is NULL and it returns
@@ -585,6 +591,7 @@ typedef struct ferry_stats {
     uint64_t pool_dry;        /* receives that had data and waited for a buffer of their pool */
     uint64_t pool_pauses;     /* multishot receives that had used up their credit of buffers */
     uint64_t allocations;     /* calls of config.allocate */
+    uint64_t names_waited;    /* lookups that found all resolver threads busy */
 } ferry_stats;
 
 /* Copies the counters; len is sizeof(ferry_stats), so that it can grow. */
@@ -698,17 +705,17 @@ FERRY_API int ferry_kill(ferry_loop *loop, int64_t pid, int signal);
 
 /* Asks that an operation end. The completion is the answer (rule 5): its result if it won the race,
  * else FERRY_ECANCELED. Idle operations, and second requests, are no-ops. When each kind can still
- * be cancelled: always (nop, timer, accept, connect, recv, send, reads and writes of pipes, opening
- * a FIFO, poll, waiting for a process, signal, watch once it has begun); until started (files,
- * work, spawn); never (close, post). */
+ * be cancelled: always (nop, timer, resolve, accept, connect, recv, send, reads and writes of
+ * pipes, opening a FIFO, poll, waiting for a process, signal, watch once it has begun); until
+ * started (files, work, spawn); never (close, post). */
 FERRY_API void ferry_cancel(ferry_loop *loop, ferry_op *op);
 
 /* Asks that all operations on a descriptor end, but for a close. */
 FERRY_API void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd);
 
 /* Links an idle operation to one that is in flight: then starts when first has succeeded (a result
- * of 0 or above; less than asked is success too, but for FERRY_ALL and whole sends and writes), and
- * ends with FERRY_ECANCELED otherwise. Call this, then submit then in the ordinary way, as any kind
+ * of 0 or above; fewer bytes than asked are success, too, but not with FERRY_ALL), and ends with
+ * FERRY_ECANCELED otherwise. Call this, then submit then in the ordinary way, as any kind
  * of operation but a post. It is checked at once (what is not valid ends at once), and waits until
  * first's final callback has returned, or its completion has been handed to ferry_reap(); with its
  * lane's others it is in order from there on. It is in flight meanwhile: its deadline counts from
@@ -807,6 +814,52 @@ FERRY_API void ferry_timer(ferry_loop *loop, ferry_op *op, uint64_t first_ns, ui
  * has taken it. FERRY_EAGAIN if no worker thread could be started. */
 FERRY_API void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, void *arg,
                           unsigned flags, ferry_cb *cb);
+
+/* ferry_query.how */
+#define FERRY_RESOLVE_PASSIVE 0x1u    /* for ferry_bind(): host NULL is every address of this host */
+#define FERRY_RESOLVE_NUMERIC 0x2u    /* host is an address in figures; nobody is asked */
+#define FERRY_RESOLVE_CONFIGURED 0x4u /* only families of which this host has an address */
+
+/* A canonical name has room in this many bytes, its 0 included. */
+#define FERRY_CANONICAL_MAX 1025
+
+/* What to look up. Zero it, then set what you need. */
+typedef struct ferry_query {
+    const char *host;    /* a name, or an address in figures ("::1", "fe80::1%eth0"), 0-terminated;
+                            NULL: this host. Neither spaces nor control characters. */
+    const char *service; /* a port, "0" to "65535", or a name such as "https"; NULL: none, port 0 */
+    enum ferry_family family;    /* FERRY_INET or FERRY_INET6; 0: both */
+    enum ferry_socket_type type; /* whose services are meant, 0: FERRY_STREAM */
+    unsigned how;                /* FERRY_RESOLVE_... */
+    char *canonical;             /* where to put the host's canonical name, may be NULL */
+    size_t canonical_len;        /* its bytes, the 0 included */
+} ferry_query;
+
+/* Looks up the addresses of a host with the port of a service, as getaddrinfo(3) does: in the order
+ * in which to try them, ready for ferry_connect(). Completes with the number written to addrs, 1 to
+ * max; op->transferred tells how many there were. query, what it points to, and addrs are the
+ * library's until then. An address in figures with a port in figures completes in the next turn.
+ * The others go to threads for this purpose alone, config.resolver_threads of them, and wait while
+ * all are busy (counted in ferry_stats.names_waited). Cancelled, past its deadline or drained it
+ * ends at once: its thread works on memory of its own and is left to itself until the system
+ * returns, beside those that may work. There are at most 64 with these; at that limit lookups wait.
+ * Threads that are idle end after 10 s, or when the last loop that has resolved something closes;
+ * one at such an abandoned lookup outlives that loop, so that the library must not be unloaded then.
+ * Errors:
+ *   FERRY_ENONAME       there is no such name, or it has no address of this family
+ *   FERRY_ENOSERVICE    there is no such service for this type
+ *   FERRY_EAGAIN        no name server has answered, or one had a problem for the moment; or no
+ *                       thread could be started
+ *   FERRY_ENAMESERVER   a name server failed for good
+ *   FERRY_ENAMETOOLONG  host or service is longer than the system takes (1,024, 31 bytes); or host
+ *                       is longer than names can be (253), and in no file
+ *   FERRY_EINVAL        host or service is empty or has spaces or control characters in it; both are
+ *                       NULL; max is 0; a field of query is out of its range
+ *   FERRY_ERANGE        a port above 65535
+ *   FERRY_EOVERFLOW     the canonical name does not fit; the addresses are there
+ *   FERRY_EAFNOSUPPORT, FERRY_EPROTOTYPE (family, type), FERRY_ENOMEM, FERRY_EMFILE, ... */
+FERRY_API void ferry_resolve(ferry_loop *loop, ferry_op *op, const ferry_query *query,
+                             ferry_addr *addrs, size_t max, unsigned flags, ferry_cb *cb);
 
 /* Completes with the descriptor of a new connection: yours, not inherited by executed programs.
  * peer: filled with its address, NULL if nobody wants to know. Several may wait on one listener.

@@ -42,6 +42,7 @@ enum ferry__op_state {
     OP_RETURNED,  /* a buffer's: in the inbox, given back by another thread */
     OP_SERVED,    /* loop->served: waits in a service of the library */
     OP_OWN,       /* the library's own, with the backend; on no list and counted nowhere */
+    OP_LOOKUP,    /* with the resolver threads, or back from them in the inbox */
     OP_LINKED,    /* loop->linked: linked and not yet submitted; on no list if that failed */
     OP_LINK_WAIT, /* loop->linked, loop->link_settled: submitted, waits for another's end */
     OP_DONE,      /* loop->landed or loop->finished: ended, its callback is next */
@@ -107,7 +108,8 @@ enum {
     ARG_MSG = 1 << 11,    /* a struct ferry_msg in offset; its vectors become buf and len */
     ARG_DIR = 1 << 12,    /* fd is a directory, or FERRY_FD_NONE */
     ARG_SECOND = 1 << 13, /* ferry__op_second() is a descriptor, too */
-    ARG_FILES = 1 << 14   /* ferry__files_check() */
+    ARG_FILES = 1 << 14,  /* ferry__files_check() */
+    ARG_QUERY = 1 << 15   /* buf is a ferry_query */
 };
 
 /* One row per operation: all that the core knows about a kind. */
@@ -298,7 +300,8 @@ struct ferry__watches;
 enum {
     GATE_NEW = 1 << 0,   /* nobody has run it yet: keep what is submitted */
     GATE_DRAIN = 1 << 1, /* it drains: end what is submitted */
-    GATE_QUIET = 1 << 4  /* embedded, and nothing to do: what is submitted must tell the outer loop */
+    GATE_QUIET = 1 << 4  /* embedded, and nothing to do: what is submitted must tell the outer loop
+                          */
 };
 
 struct ferry_loop {
@@ -316,7 +319,7 @@ struct ferry_loop {
     struct ferry__later later;
     uint32_t delivered; /* completions delivered in this turn */
     bool running;
-    bool embedded;               /* somebody has its descriptor: ferry_loop_fd() */
+    bool embedded;                 /* somebody has its descriptor: ferry_loop_fd() */
     const ferry_loop *runs_inside; /* the loop in whose callback this one is run */
     bool reap_due;               /* the next completion is for ferry_reap(), which is not running */
     ferry_completion *reaped;    /* where ferry_reap() puts the next */
@@ -353,6 +356,9 @@ struct ferry_loop {
 
     struct ferry__watches *watches; /* NULL until the first watch */
     struct ferry__signals signals;
+    uint64_t lookups; /* OP_LOOKUP */
+    uint32_t resolver_threads;
+    bool resolves; /* it keeps the process's resolver threads */
 
     ferry_op *spare;  /* free ones, through link.next */
     ferry_op *spares; /* address space for them, one per slot at most */
@@ -749,6 +755,16 @@ void ferry__watch_ready(ferry_loop *loop, const struct ferry__record *record);
 /* Takes the loop's own operation back from the backend. */
 void ferry__watch_quiet(ferry_loop *loop);
 void ferry__watch_close(ferry_loop *loop);
+/* ---- names.c ----------------------------------------------------------------------------- */
+
+int ferry__names_check(const ferry_op *op);
+void ferry__names_submit(ferry_loop *loop, ferry_op *op);
+/* Takes op back if it has no result yet: whoever looks for one works for nobody then. */
+bool ferry__names_cancel(ferry_loop *loop, ferry_op *op);
+/* Takes all of the loop's back and ends them. */
+void ferry__names_cancel_all(ferry_loop *loop);
+void ferry__names_close(ferry_loop *loop);
+extern uint64_t ferry__names_idle_ns; /* after which a thread with nothing to do ends */
 
 /* ---- pick.c, stats.c, verify.c, trace.c -------------------------------------------------- */
 

@@ -52,15 +52,16 @@ unsigned ferry__link_fill(const ferry_op *op, unsigned flags) {
     return flags & ASKED_LINKED ? UINT_MAX : flags | ASKED_LINKED;
 }
 
-/* Takes it off its list, where it must be: an operation knows no loop of its own. */
+/* An operation knows no loop of its own, and the user may err. */
+static void check_loop(ferry_loop *loop, const ferry_op *then) {
+    const struct ferry__list *list = list_of(loop, then);
+    const ferry_op *found = list->head;
+    while (found != NULL && found != then) found = ferry__list_next(list, found);
+    if (found == NULL) ferry__op_fatal(then, "was linked on another loop");
+}
+
 static void take_out(ferry_loop *loop, ferry_op *then) {
-    struct ferry__list *list = list_of(loop, then);
-    ferry_op *found = list->head;
-    if (then->state == OP_LINKED) {
-        while (found != NULL && found != then) found = ferry__list_next(list, found);
-        if (found == NULL) ferry__op_fatal(then, "was linked on another loop");
-    }
-    ferry__list_remove(list, then);
+    ferry__list_remove(list_of(loop, then), then);
     loop->linked_count--;
 }
 
@@ -84,6 +85,7 @@ bool ferry__link_waits(ferry_loop *loop, ferry_op *then, int *error) {
         if (*error == 0) *error = FERRY_ECANCELED;
         return false;
     }
+    check_loop(loop, then);
     if (*error == 0) *error = enter_slot(loop, then);
     if (*error != 0) {
         take_out(loop, then);
@@ -105,6 +107,14 @@ static void settle(ferry_loop *loop, ferry_op *then, bool good) {
     }
 }
 
+/* Short is good, unless all was asked for. */
+static bool is_good(const ferry_op *first) {
+    const struct ferry__op_row *row = ferry__op_row(first);
+    if (first->result < 0) return false;
+    if (row->result != RESULT_IN || !(first->asked & FERRY_ALL)) return true;
+    return first->transferred >= (row->checked & ARG_VECTORS ? first->more : first->len);
+}
+
 void ferry__link_settle(ferry_loop *loop, const ferry_op *first) {
     int64_t known_as = (int64_t)(uintptr_t)first;
     struct ferry__list *bucket = bucket_of(loop, known_as);
@@ -113,7 +123,7 @@ void ferry__link_settle(ferry_loop *loop, const ferry_op *first) {
         next = ferry__list_next(bucket, then);
         if (then->result != known_as) continue;
         ferry__list_remove(bucket, then);
-        settle(loop, then, first->result >= 0);
+        settle(loop, then, is_good(first));
     }
 }
 
@@ -139,7 +149,10 @@ void ferry__link_release(ferry_loop *loop) {
 /* ---- Ending early ------------------------------------------------------------------------ */
 
 void ferry__link_withdraw(ferry_loop *loop, ferry_op *then) {
-    if (then->result != OUTCOME_BAD) take_out(loop, then);
+    if (then->result != OUTCOME_BAD) {
+        check_loop(loop, then);
+        take_out(loop, then);
+    }
     ferry__op_move(then, OP_IDLE);
 }
 

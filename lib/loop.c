@@ -67,6 +67,7 @@ static void loop_init(ferry_loop *loop, const ferry_config *config) {
     loop->pause_until = UINT64_MAX;
     loop->work_max = config->worker_queue_max ? config->worker_queue_max : 256;
     loop->work_threads = config->worker_threads ? config->worker_threads : 4;
+    loop->resolver_threads = config->resolver_threads ? config->resolver_threads : 8;
     loop->own_workers = (config->flags & FERRY_OWN_WORKERS) != 0;
     loop->owner = ferry__os_thread_self();
     loop->now = ferry__os_clock();
@@ -634,6 +635,7 @@ static void stop_all(ferry_loop *loop) {
     for (unsigned i = 0; i < SERVICES; i++) stop_list(loop, &loop->served[i]);
     while (ferry__work_cancel_any(loop, FERRY_FD_NONE)) {
     }
+    ferry__names_cancel_all(loop);
     ferry__op_stamp(loop); /* timers that have not begun are in the wheel then, too */
     ferry__wheel_each(&loop->wheel, loop, stop_timer);
     for (ferry_fd fd = 0; fd <= loop->slot_top; fd++) {
@@ -679,6 +681,7 @@ int ferry_loop_close(ferry_loop *loop) {
             return FERRY_EBUSY;
         }
         ferry__work_close(loop);
+        ferry__names_close(loop);
         ferry__signals_close(loop);
         if (loop->watches != NULL && is_owner(loop)) ferry__watch_quiet(loop);
     } else {

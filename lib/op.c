@@ -33,6 +33,7 @@ static const char *const state_names[OP_STATE_COUNT] = {
     [OP_RETURNED] = "given back with its buffer",
     [OP_SERVED] = "waiting",
     [OP_OWN] = "the library's own",
+    [OP_LOOKUP] = "being looked up",
     [OP_LINKED] = "linked, not yet submitted",
     [OP_LINK_WAIT] = "waiting for the one that it is linked to",
     [OP_DONE] = "ended, its callback is next",
@@ -319,6 +320,9 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
             }
             return;
         }
+        break;
+    case OP_LOOKUP:
+        if (!ferry__names_cancel(loop, op)) return;
         break;
     case OP_IN_LANE:
     case OP_RUNNING:
@@ -633,13 +637,16 @@ ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
     return goes_on;
 }
 
-/* What came back through the inbox: a post, or work done. */
+/* What came back through the inbox: a post, a lookup or work done. */
 void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
     if (op->state == OP_RETURNED) {
         ferry__pool_returned(op);
     } else if (op->state == OP_POSTED) {
         loop->in_flight++;
         ferry__op_end(loop, op, 0, 0);
+    } else if (op->state == OP_LOOKUP) {
+        loop->lookups--;
+        ferry__op_end(loop, op, op->result, 0);
     } else {
         ferry__work_back(loop);
         if (op->code == FERRY_OP_SPAWN && op->result == 0) ferry__spawn_done(loop, op);

@@ -30,6 +30,7 @@
     X(WORK,     "work",     ANY,      FREE,     NONE,  EARLY,  ARG_CALL) \
     X(SIGNAL,   "signal",   ANY_MORE, SERVED,   NONE,  ALWAYS, 0) \
     X(WATCH,    "watch",    ANY,      SERVED,   NONE,  ALWAYS, ARG_PATH) \
+    X(RESOLVE,  "resolve",  ANY,      FREE,     NONE,  ALWAYS, ARG_QUERY) \
     X(ACCEPT,   "accept",   ANY_MORE, FREE,     FD,    ALWAYS, ARG_FD) \
     X(CONNECT,  "connect",  ANY,      BOTH,     NONE,  ALWAYS, ARG_FD | ARG_ADDR) \
     X(RECV,     "recv",     ANY_IN,   READ,     IN,    ALWAYS, ARG_FD | ARG_BUFFER) \

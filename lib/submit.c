@@ -41,6 +41,7 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
     }
     if (checked & ARG_VECTORS) return vectors_check(op);
     if (checked & ARG_ADDR) return op->buf ? ferry__os_addr_check(op->buf) : FERRY_EFAULT;
+    if (checked & ARG_QUERY) return ferry__names_check(op);
     if ((checked & ARG_PATH) && op->buf == NULL) return FERRY_EFAULT;
     if (checked & ARG_WAIT) return ferry__wait_check(op);
     if ((checked & ARG_FILE) && op->more == 0) return FERRY_EFAULT;
@@ -127,6 +128,8 @@ static void route(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *ro
         ferry__work_submit(loop, op);
     } else if (row->lane == LANE_SERVED) {
         ferry__served_submit(loop, op);
+    } else if (op->code == FERRY_OP_RESOLVE) {
+        ferry__names_submit(loop, op);
     } else {
         ferry__op_start(loop, op);
     }

@@ -10,7 +10,7 @@
  *   4  slot->busy is at least the operations in its lists; zero if it was reset.
  *   5  The dirty list holds exactly the slots flagged so.
  *   6  Each entry of the wheel is marked, lies in the bin that its time names, and is counted.
- *   7  in_flight counts all that the lists, the wheel and the workers hold.
+ *   7  in_flight counts all that the lists, the wheel, the workers and the resolvers hold.
  *   8  background counts those of them that are marked so.
  *   9  cancels_owed and stopping count the operations marked so.
  *  10  No more records than the ring holds; no more work out than allowed.
@@ -141,10 +141,11 @@ void ferry__verify(ferry_loop *loop) {
     verify_list(&tally, &loop->work_waiting, OP_WORK_WAIT);
     for (unsigned i = 0; i < SERVICES; i++) verify_list(&tally, &loop->served[i], OP_SERVED);
     verify_links(loop, &tally);
-    FERRY__ASSERT(tally.operations + loop->work_out == loop->in_flight); /* 7 */
-    /* What the workers hold may be in the background or not. */
+    uint64_t elsewhere = loop->work_out + loop->lookups;
+    FERRY__ASSERT(tally.operations + elsewhere == loop->in_flight); /* 7 */
+    /* What other threads hold may be in the background or not. */
     FERRY__ASSERT(loop->background >= tally.background);                              /* 8 */
-    FERRY__ASSERT(loop->background <= tally.background + loop->work_out);             /* 8 */
+    FERRY__ASSERT(loop->background <= tally.background + elsewhere);                  /* 8 */
     FERRY__ASSERT(tally.owed == loop->cancels_owed);                                  /* 9 */
     FERRY__ASSERT(tally.stopping == loop->stopping);                                  /* 9 */
     FERRY__ASSERT(loop->records.tail - loop->records.head <= loop->records.mask + 1); /* 10 */

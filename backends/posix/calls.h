@@ -8,6 +8,7 @@
 
 #include "port.h"
 
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -64,6 +65,8 @@ struct ferry__calls {
     int (*epoll_wait)(int, struct epoll_event *, int, int);
     int (*timerfd_create)(int, int);
     int (*timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
+    int (*getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    void (*freeaddrinfo)(struct addrinfo *);
     int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 };
 

@@ -99,6 +99,8 @@ struct ferry__calls ferry__calls = {
     .epoll_wait = epoll_wait,
     .timerfd_create = timerfd_create_plain,
     .timerfd_settime = timerfd_settime,
+    .getaddrinfo = getaddrinfo,
+    .freeaddrinfo = freeaddrinfo,
     .thread_create = pthread_create,
 };
 

@@ -54,6 +54,10 @@ void ferry__os_thread_join(struct ferry__thread *thread) {
     must(pthread_join(*(pthread_t *)(void *)thread, NULL));
 }
 
+void ferry__os_thread_detach(struct ferry__thread *thread) {
+    must(pthread_detach(*(pthread_t *)(void *)thread));
+}
+
 /* ---- Locks and signals ------------------------------------------------------------------- */
 
 void ferry__os_lock_init(struct ferry__lock *lock) {
@@ -73,7 +77,11 @@ void ferry__os_unlock(struct ferry__lock *lock) {
 }
 
 void ferry__os_signal_init(struct ferry__signal *signal) {
-    must(pthread_cond_init(condition_of(signal), NULL));
+    pthread_condattr_t attributes;
+    must(pthread_condattr_init(&attributes));
+    must(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)); /* as ferry__os_clock() */
+    must(pthread_cond_init(condition_of(signal), &attributes));
+    must(pthread_condattr_destroy(&attributes));
 }
 
 void ferry__os_signal_end(struct ferry__signal *signal) {
@@ -82,6 +90,15 @@ void ferry__os_signal_end(struct ferry__signal *signal) {
 
 void ferry__os_signal_wait(struct ferry__signal *signal, struct ferry__lock *lock) {
     must(pthread_cond_wait(condition_of(signal), mutex_of(lock)));
+}
+
+bool ferry__os_signal_wait_until(struct ferry__signal *signal, struct ferry__lock *lock,
+                                 uint64_t until_ns) {
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
+                                   .tv_nsec = (long)(until_ns % 1000000000u)};
+    int error = pthread_cond_timedwait(condition_of(signal), mutex_of(lock), &until);
+    if (error != ETIMEDOUT) must(error);
+    return error == 0;
 }
 
 void ferry__os_signal_one(struct ferry__signal *signal) {

@@ -39,6 +39,7 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
     [FERRY_OP_WORK] = CORE,
     [FERRY_OP_SIGNAL] = CORE,
     [FERRY_OP_WATCH] = CORE,
+    [FERRY_OP_RESOLVE] = CORE,
 
     /* Sockets. */
     [FERRY_OP_ACCEPT] = RING(accept),

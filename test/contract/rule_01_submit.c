@@ -25,6 +25,7 @@ struct target {
     ferry_vec vec;
     ferry_msg msg;
     ferry_addr addr;
+    ferry_query query;
     ferry_file file;
     ferry_child child;
     ferry_watcher watcher;
@@ -66,6 +67,10 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
         t->watcher.buf = t->changes;
         t->watcher.len = sizeof t->changes;
         ferry_watch(loop, op, "/", &t->watcher, flags, probe_done);
+        break;
+    case FERRY_OP_RESOLVE:
+        t->query.host = "127.0.0.1";
+        ferry_resolve(loop, op, &t->query, &t->addr, 1, flags, probe_done);
         break;
     case FERRY_OP_ACCEPT: ferry_accept(loop, op, t->fd, NULL, flags, probe_done); break;
     case FERRY_OP_CONNECT: ferry_connect(loop, op, t->fd, &t->addr, flags, probe_done); break;

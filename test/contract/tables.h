@@ -64,6 +64,7 @@
     X(ops_polls_tests)                                                                             \
     X(ops_processes_tests)                                                                         \
     X(ops_spawns_tests)                                                                            \
+    X(ops_link_tests)                                                                              \
     X(ops_streams_tests)                                                                           \
     X(ops_watch_tests)                                                                             \
     X(ops_messages_tests)                                                                          \
@@ -88,6 +89,7 @@
 #define HELPER_TABLES(X)                                                                           \
     X(choice_helpers)                                                                              \
     X(ops_embed_helpers)                                                                           \
+    X(ops_link_helpers)                                                                            \
     X(rule_01_helpers)                                                                             \
     X(rule_03_helpers)                                                                             \
     X(rule_04_helpers)                                                                             \
