@@ -850,7 +850,7 @@ typedef struct ferry_query {
  *   FERRY_ENOSERVICE    there is no such service for this type
  *   FERRY_EAGAIN        no name server has answered, or one had a problem for the moment; or no
  *                       thread could be started
- *   FERRY_ENAMESERVER   a name server failed for good
+ *   FERRY_ENAMESERVER   a name server failed for good, where the system tells it from the first
  *   FERRY_ENAMETOOLONG  host or service is longer than the system takes (1,024, 31 bytes); or host
  *                       is longer than names can be (253), and in no file
  *   FERRY_EINVAL        host or service is empty or has spaces or control characters in it; both are

@@ -96,8 +96,8 @@ static bool start_one(struct names *names) {
 }
 
 static void start_missing(struct names *names) {
-    while (names->queued > names->idle &&
-           names->threads - names->abandoned < names->threads_max && start_one(names)) {
+    while (names->queued > names->idle && names->threads - names->abandoned < names->threads_max &&
+           start_one(names)) {
     }
 }
 
@@ -246,8 +246,8 @@ static bool names_join(ferry_loop *loop) {
     return true;
 }
 
-/* The last loop has gone: idle threads are told to end, and returned as a mask of their slots; those
- * at abandoned lookups go their own way. */
+/* The last loop has gone: idle threads are told to end, and returned as a mask of their slots;
+ * those at abandoned lookups go their own way. */
 static uint64_t send_away(struct names *names) {
     uint64_t told = 0;
     for (unsigned i = 0; i < SLOTS; i++) {

@@ -736,7 +736,8 @@ static void ops_link_closed_in_the_callback(void **state) {
     finish(r.loop);
 }
 
-/* ---- With posts, multishots, ferry_reap() and the background -------------------------------------
+/* ---- With posts, multishots, ferry_reap() and the background
+ * -------------------------------------
  */
 
 static void ops_link_to_a_post(void **state) {

@@ -65,6 +65,8 @@
     X(ops_processes_tests)                                                                         \
     X(ops_spawns_tests)                                                                            \
     X(ops_link_tests)                                                                              \
+    X(ops_resolve_tests)                                                                           \
+    X(ops_resolve_dns_tests)                                                                       \
     X(ops_streams_tests)                                                                           \
     X(ops_watch_tests)                                                                             \
     X(ops_messages_tests)                                                                          \

@@ -41,6 +41,13 @@
 #define TEST_STRETCH 1
 #endif
 
+/* Threads of a process in which nobody has started one: ThreadSanitizer has one of its own. */
+#ifdef TEST_TSAN
+#define THREADS_ALONE 2
+#else
+#define THREADS_ALONE 1
+#endif
+
 /* One test. A table of them ends with {NULL, NULL, 0}; tables.h declares the tables. */
 struct contract_test {
     const char *name;
