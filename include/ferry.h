@@ -453,8 +453,8 @@ typedef struct ferry_config {
     void *(*allocate)(size_t bytes, void *context); /* NULL: malloc. Called while a loop opens, */
     void (*release)(void *memory, void *context);   /* never while submitting; aligned as malloc */
     void *allocator_context;
-    char *why;      /* where to tell why no loop could be opened, may be NULL */
-    size_t why_len; /* its bytes, the 0 included */
+    char *why;                 /* where to tell why no loop could be opened, may be NULL */
+    size_t why_len;            /* its bytes, the 0 included */
     uint32_t resolver_threads; /* that look up names at once, 0: 8, at most 64; for the process, if
                                   this loop is the first to look one up */
 } ferry_config;
@@ -721,8 +721,8 @@ FERRY_API void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd);
  * lane's others it is in order from there on. It is in flight meanwhile: its deadline counts from
  * its own submit, cancel, drain and the closing of its descriptor end it, and others can be linked
  * to it. Several linked to the same one start in the order in which they were linked.
- * A then that is not submitted after all belongs to the link until first's end: ferry_cancel() makes
- * it idle again at once. Submitted after first's end it starts, or ends with FERRY_ECANCELED.
+ * A then that is not submitted after all belongs to the link until first's end: ferry_cancel()
+ * makes it idle again at once. Submitted after first's end it starts, or ends with FERRY_ECANCELED.
  * Returns 0, or FERRY_EINVAL: first is not in flight, then is not idle (in flight, linked already),
  * or they are the same; so that no circle can come about. Both are of this loop. */
 FERRY_API int ferry_link(ferry_loop *loop, ferry_op *first, ferry_op *then);
@@ -816,8 +816,8 @@ FERRY_API void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, voi
                           unsigned flags, ferry_cb *cb);
 
 /* ferry_query.how */
-#define FERRY_RESOLVE_PASSIVE 0x1u    /* for ferry_bind(): host NULL is every address of this host */
-#define FERRY_RESOLVE_NUMERIC 0x2u    /* host is an address in figures; nobody is asked */
+#define FERRY_RESOLVE_PASSIVE 0x1u /* for ferry_bind(): host NULL is every address of this host */
+#define FERRY_RESOLVE_NUMERIC 0x2u /* host is an address in figures; nobody is asked */
 #define FERRY_RESOLVE_CONFIGURED 0x4u /* only families of which this host has an address */
 
 /* A canonical name has room in this many bytes, its 0 included. */
@@ -844,7 +844,7 @@ typedef struct ferry_query {
  * ends at once: its thread works on memory of its own and is left to itself until the system
  * returns, beside those that may work. There are at most 64 with these; at that limit lookups wait.
  * Threads that are idle end after 10 s, or when the last loop that has resolved something closes;
- * one at such an abandoned lookup outlives that loop, so that the library must not be unloaded then.
+ * one at such an abandoned lookup outlives that loop: the library must not be unloaded then.
  * Errors:
  *   FERRY_ENONAME       there is no such name, or it has no address of this family
  *   FERRY_ENOSERVICE    there is no such service for this type
@@ -853,8 +853,8 @@ typedef struct ferry_query {
  *   FERRY_ENAMESERVER   a name server failed for good, where the system tells it from the first
  *   FERRY_ENAMETOOLONG  host or service is longer than the system takes (1,024, 31 bytes); or host
  *                       is longer than names can be (253), and in no file
- *   FERRY_EINVAL        host or service is empty or has spaces or control characters in it; both are
- *                       NULL; max is 0; a field of query is out of its range
+ *   FERRY_EINVAL        host or service is empty or has spaces or control characters in it, or
+ *                       both are NULL; max is 0; a field of query is out of its range
  *   FERRY_ERANGE        a port above 65535
  *   FERRY_EOVERFLOW     the canonical name does not fit; the addresses are there
  *   FERRY_EAFNOSUPPORT, FERRY_EPROTOTYPE (family, type), FERRY_ENOMEM, FERRY_EMFILE, ... */

@@ -207,7 +207,7 @@ enum {
     SLOT_DRAINED = 1 << 5, /* the last receive took all there was: the next waits for more first */
     SLOT_ALONE = 1 << 7,   /* the next send shares no call: one that did met bad memory */
     SLOT_PAUSED = 1 << 9,  /* the first of the read lane is OP_SPENT */
-    SLOT_LINKED = 1 << 10,   /* a linked operation has waited here before it started */
+    SLOT_LINKED = 1 << 10, /* a linked operation has waited here before it started */
     SLOT_LINGERING = 1 << 6 /* the close reads and discards until the peer has what was sent */
 };
 
@@ -333,11 +333,11 @@ struct ferry_loop {
     struct ferry__list paused;
     struct ferry__list work_waiting;
     struct ferry__list served[SERVICES];
-    struct ferry__list *ending; /* which of these what ends goes to */
+    struct ferry__list *ending;              /* which of these what ends goes to */
     struct ferry__list linked[LINK_BUCKETS]; /* linked operations, by whom they wait for */
     struct ferry__list link_settled;         /* those of the callback that is under way */
     uint64_t linked_count;                   /* in all of these */
-    ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
+    ferry_op *to_stamp; /* relative deadlines not yet begun, newest first; through timer */
     uint8_t support[FERRY_OP_COUNT]; /* enum ferry__support, filled by the backend */
     uint32_t cancels_owed;
     uint32_t stopping;  /* operations that the backend was asked to end and that have not */
@@ -467,13 +467,15 @@ static inline void ferry__loop_touch(ferry_loop *loop) {
 
 /* ---- submit.c ---------------------------------------------------------------------------- */
 
-unsigned ferry__link_fill(const ferry_op *op, unsigned flags);
-
 /* What each call of ferry.h begins with. The state is looked at first: an operation in flight must
  * not be overwritten. */
 static inline void ferry__fill(ferry_op *op, enum ferry_op_code code, ferry_fd fd, const void *buf,
                                uint64_t len, unsigned flags, ferry_cb *cb) {
-    if (FERRY__UNLIKELY(op->state != OP_IDLE)) flags = ferry__link_fill(op, flags);
+    if (FERRY__UNLIKELY(op->state != OP_IDLE)) {
+        if (op->state != OP_LINKED) ferry__op_fatal(op, "was submitted while it is in flight");
+        /* What the caller set by mistake must not get lost under the mark. */
+        flags = flags & ASKED_LINKED ? ~0u : flags | ASKED_LINKED;
+    }
     op->done = cb;
     op->fd = fd;
     op->buf = buf;

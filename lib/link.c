@@ -14,8 +14,6 @@
  */
 #include "core.h"
 
-#include <limits.h>
-
 /* In the place of whom it waits for: the outcome. No operation lies at such an address. */
 enum { OUTCOME_BAD = 0, OUTCOME_GOOD = 1 };
 
@@ -34,8 +32,9 @@ static struct ferry__list *list_of(ferry_loop *loop, const ferry_op *then) {
 int ferry_link(ferry_loop *loop, ferry_op *first, ferry_op *then) {
     if (loop == NULL || first == NULL || then == NULL || first == then) return FERRY_EINVAL;
     ferry__loop_check(loop, then);
-    bool in_flight = first->state != OP_IDLE && first->state != OP_LINKED;
-    if (!in_flight || first->state >= OP_STATE_COUNT || then->state != OP_IDLE) return FERRY_EINVAL;
+    bool in_flight = first->state != OP_IDLE && first->state != OP_LINKED &&
+                     first->state != OP_RETURNED && first->state < OP_STATE_COUNT;
+    if (!in_flight || then->state != OP_IDLE) return FERRY_EINVAL;
     first->bits |= BIT_LINKED;
     then->result = (int64_t)(uintptr_t)first;
     ferry__op_move(then, OP_LINKED);
@@ -45,12 +44,6 @@ int ferry_link(ferry_loop *loop, ferry_op *first, ferry_op *then) {
 }
 
 /* ---- On the way in ----------------------------------------------------------------------- */
-
-unsigned ferry__link_fill(const ferry_op *op, unsigned flags) {
-    if (op->state != OP_LINKED) ferry__op_fatal(op, "was submitted while it is in flight");
-    /* What the caller set by mistake must not get lost under the mark. */
-    return flags & ASKED_LINKED ? UINT_MAX : flags | ASKED_LINKED;
-}
 
 /* An operation knows no loop of its own, and the user may err. */
 static void check_loop(ferry_loop *loop, const ferry_op *then) {

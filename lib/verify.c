@@ -116,7 +116,7 @@ static void verify_links(const ferry_loop *loop, struct tally *tally) {
         const struct ferry__list *list = &loop->linked[i];
         for (const ferry_op *op = list->head; op != NULL; op = ferry__list_next(list, op)) {
             const ferry_op *first = (const ferry_op *)(uintptr_t)op->result;
-            FERRY__ASSERT(op->state == OP_LINKED || op->state == OP_LINK_WAIT); /* 1 */
+            FERRY__ASSERT(op->state == OP_LINKED || op->state == OP_LINK_WAIT);  /* 1 */
             FERRY__ASSERT(first->state != OP_IDLE && first->state != OP_LINKED); /* 12 */
             FERRY__ASSERT(first->bits & BIT_LINKED);                             /* 12 */
             if (op->state == OP_LINK_WAIT) count(tally, op);

@@ -271,12 +271,7 @@ static void ops_resolve_and_connect(void **state) {
     struct probe connect = {.calls = 0};
     snprintf(port, sizeof port, "%u", ferry_addr_port(&addr));
     assert_int_equal(ferry_socket(loop, &fd, FERRY_INET, FERRY_STREAM), 0);
-    ask(loop, &n, "service.local", port);
-    assert_int_equal(ferry_link(loop, &n.p.op, &connect.op), 0);
-    ferry_connect(loop, &connect.op, fd, &n.addrs[0], 0, probe_done);
-    expect(loop, &n.p, 1);
-    expect(loop, &connect, FERRY_EINVAL); /* there was no address yet when it was checked */
-    memset(&connect, 0, sizeof connect);
+    ask_and_expect(loop, &n, "service.local", port, 1);
     ferry_connect(loop, &connect.op, fd, &n.addrs[0], 0, probe_done);
     expect(loop, &connect, 0);
     close_near(loop, fd);
