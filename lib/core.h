@@ -540,6 +540,9 @@ void ferry__lane_restart(ferry_loop *loop, ferry_op *op);
 void ferry__lane_flush(ferry_loop *loop);
 /* The system handed this number out: whatever was known of it is void. */
 void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind);
+/* What a descriptor is (enum ferry__fd_kind), or the error with which a submit on it ends. ask: the
+ * system, if that is not known. */
+int ferry__slot_kind(ferry_loop *loop, ferry_fd fd, bool ask);
 void ferry__slot_close(ferry_loop *loop, ferry_op *op);
 void ferry__slot_linger(ferry_loop *loop, ferry_op *op);
 void ferry__slot_closed(ferry_loop *loop, ferry_op *op, int64_t result);

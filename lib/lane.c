@@ -208,9 +208,7 @@ static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
     return -1;
 }
 
-/* What a descriptor is (enum ferry__fd_kind), or the error with which a submit on it ends. ask: the
- * system, if that is not known. */
-static int slot_kind(ferry_loop *loop, ferry_fd fd, bool ask) {
+int ferry__slot_kind(ferry_loop *loop, ferry_fd fd, bool ask) {
     struct ferry__slot *slot = ferry__slot(loop, fd);
     int kind = slot->kind;
     if (FERRY__UNLIKELY(slot->flags & SLOT_CLOSING)) return FERRY_EBADF;
@@ -226,7 +224,7 @@ static int slot_kind(ferry_loop *loop, ferry_fd fd, bool ask) {
 
 void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
-    int kind = slot_kind(loop, op->fd, ferry__op_row(op)->lane != LANE_ALOOF);
+    int kind = ferry__slot_kind(loop, op->fd, ferry__op_row(op)->lane != LANE_ALOOF);
     int lane = kind < 0 ? kind : lane_of(op, (enum ferry__fd_kind)kind);
     if (lane < -1) {
         ferry__op_end(loop, op, lane, 0);
@@ -245,7 +243,7 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
 void ferry__pair_submit(ferry_loop *loop, ferry_op *op) {
     ferry_fd second = ferry__op_second(op);
     if (second != FERRY_FD_NONE) {
-        int kind = slot_kind(loop, second, true);
+        int kind = ferry__slot_kind(loop, second, true);
         if (kind < 0) {
             ferry__op_end(loop, op, kind, 0);
             return;

@@ -58,19 +58,36 @@ static void take_out(ferry_loop *loop, ferry_op *then) {
     loop->linked_count--;
 }
 
-/* What has a descriptor counts there while it waits, so that the number can neither be forgotten
- * nor given back under it. */
-static int enter_slot(ferry_loop *loop, ferry_op *then) {
-    if (!(ferry__op_row(then)->checked & ARG_FD)) return 0;
-    struct ferry__slot *slot = ferry__slot(loop, then->fd);
-    if (slot->flags & SLOT_CLOSING) return FERRY_EBADF;
-    int kind = slot->kind == KIND_UNKNOWN ? ferry__os_fd_kind(then->fd) : slot->kind;
+static int enter_slot(ferry_loop *loop, ferry_op *then, ferry_fd fd, uint16_t bit) {
+    struct ferry__slot *slot = ferry__slot(loop, fd);
+    int kind = ferry__slot_kind(loop, fd, ferry__op_row(then)->lane != LANE_ALOOF);
     if (kind < 0) return kind;
-    if (then->fd > loop->slot_top) loop->slot_top = then->fd;
-    then->bits |= BIT_SLOT;
+    then->bits |= bit;
     slot->busy++;
     slot->flags |= SLOT_LINKED;
     return 0;
+}
+
+static void leave_slots(ferry_loop *loop, ferry_op *then) {
+    if (then->bits & BIT_SLOT) ferry__slot(loop, then->fd)->busy--;
+    if (then->bits & BIT_SECOND) ferry__slot(loop, ferry__op_second(then))->busy--;
+    then->bits &= (uint16_t) ~(BIT_SLOT | BIT_SECOND);
+}
+
+/* What has a descriptor, or two, counts there while it waits, so that the number can neither be
+ * forgotten nor given back under it. Nor its pool. */
+static int enter_slots(ferry_loop *loop, ferry_op *then) {
+    const struct ferry__op_row *row = ferry__op_row(then);
+    int error = 0;
+    if (row->checked & (ARG_FD | ARG_DIR | ARG_SECOND) && then->fd != FERRY_FD_NONE) {
+        error = enter_slot(loop, then, then->fd, BIT_SLOT);
+    }
+    if (error == 0 && row->checked & ARG_SECOND && ferry__op_second(then) != FERRY_FD_NONE) {
+        error = enter_slot(loop, then, ferry__op_second(then), BIT_SECOND);
+    }
+    if (error != 0) leave_slots(loop, then);
+    if (error == 0 && row->result == RESULT_LENT) ferry__op_pool(then)->users++;
+    return error;
 }
 
 bool ferry__link_waits(ferry_loop *loop, ferry_op *then, int *error) {
@@ -79,7 +96,7 @@ bool ferry__link_waits(ferry_loop *loop, ferry_op *then, int *error) {
         return false;
     }
     check_loop(loop, then);
-    if (*error == 0) *error = enter_slot(loop, then);
+    if (*error == 0) *error = enter_slots(loop, then);
     if (*error != 0) {
         take_out(loop, then);
         return false;
@@ -102,10 +119,10 @@ static void settle(ferry_loop *loop, ferry_op *then, bool good) {
 
 /* Short is good, unless all was asked for. */
 static bool is_good(const ferry_op *first) {
-    const struct ferry__op_row *row = ferry__op_row(first);
+    bool vectored = ferry__op_row(first)->checked & ARG_VECTORS;
     if (first->result < 0) return false;
-    if (row->result != RESULT_IN || !(first->asked & FERRY_ALL)) return true;
-    return first->transferred >= (row->checked & ARG_VECTORS ? first->more : first->len);
+    if (!(first->asked & FERRY_ALL)) return true;
+    return first->transferred >= (vectored ? first->more : first->len);
 }
 
 void ferry__link_settle(ferry_loop *loop, const ferry_op *first) {
@@ -120,18 +137,13 @@ void ferry__link_settle(ferry_loop *loop, const ferry_op *first) {
     }
 }
 
-static void leave_slot(ferry_loop *loop, ferry_op *then) {
-    if (!(then->bits & BIT_SLOT)) return;
-    then->bits &= (uint16_t)~BIT_SLOT;
-    ferry__slot(loop, then->fd)->busy--;
-}
-
 void ferry__link_release(ferry_loop *loop) {
     while (loop->link_settled.head != NULL) {
         ferry_op *then = loop->link_settled.head;
         take_out(loop, then);
         if (then->result == OUTCOME_GOOD) {
-            leave_slot(loop, then);
+            leave_slots(loop, then);
+            if (ferry__op_row(then)->result == RESULT_LENT) ferry__op_pool(then)->users--;
             ferry__submit_waited(loop, then);
         } else {
             ferry__op_end(loop, then, FERRY_ECANCELED, 0);
@@ -158,7 +170,8 @@ static void list_stop(ferry_loop *loop, struct ferry__list *list, ferry_fd fd, b
     for (ferry_op *then = list->head; then != NULL; then = next) {
         next = ferry__list_next(list, then);
         if (then->state != OP_LINK_WAIT) continue;
-        bool meant = fd == FERRY_FD_NONE || (then->bits & BIT_SLOT && then->fd == fd);
+        bool meant = fd == FERRY_FD_NONE ||
+                     (then->bits & (BIT_SLOT | BIT_SECOND) && ferry__op_uses(then, fd));
         if (meant && (closes || then->code != FERRY_OP_CLOSE)) ferry__op_stop(loop, then, false);
     }
 }

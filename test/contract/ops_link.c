@@ -540,6 +540,109 @@ static void contract_07_close_ends_what_is_linked(void **state) {
     pair_close(&p);
 }
 
+/* A second descriptor is held as the first is. */
+static void contract_07_close_ends_what_is_linked_with_two(void **state) {
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        struct pair p;
+        struct probe closing = {.calls = 0};
+        ferry_fd files[2] = {temp_file("from", 100, 1), temp_file("to", 0, 0)};
+        pair_open(&p);
+        ferry_copy(p.loop, &p.then.op, files[0], 0, files[1], 0, 100, FERRY_ALL, probe_done);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(ferry_forget(p.loop, files[i]), FERRY_EBUSY);
+        }
+        ferry_close(p.loop, &closing.op, files[which], 0, probe_done);
+        expect(p.loop, &closing, 0);
+        probe_check(&p.then, FERRY_ECANCELED);
+        assert_true(p.then.order < closing.order);
+        /* And then it goes. */
+        struct probe then = {.calls = 0};
+        files[which] = which == 0 ? temp_file("from", 100, 1) : temp_file("to", 0, 0);
+        assert_int_equal(ferry_link(p.loop, &p.first.op, &then.op), 0);
+        ferry_copy(p.loop, &then.op, files[0], 0, files[1], 0, 200, FERRY_ALL, probe_done);
+        struct probe last_one = {.calls = 0};
+        assert_int_equal(ferry_link(p.loop, &then.op, &last_one.op), 0);
+        ferry_nop(p.loop, &last_one.op, 0, probe_done);
+        pair_let(&p);
+        expect(p.loop, &then, 100);
+        expect(p.loop, &last_one, FERRY_ECANCELED); /* not all of it */
+        close_near(p.loop, files[0]);
+        close_near(p.loop, files[1]);
+        pair_close(&p);
+    }
+}
+
+/* A pool stays as long as anything waits to use it. */
+static void ops_link_with_a_pool(void **state) {
+    (void)state;
+    struct pair p;
+    struct probe early = {.calls = 0};
+    ferry_pool *pool = NULL;
+    int extra[2];
+    pair_open(&p);
+    unix_pair(extra, SOCK_STREAM);
+    assert_int_equal(ferry_pool_open(p.loop, &pool, 4, 256, 0, 0), 0);
+    assert_int_equal(ferry_link(p.loop, &p.first.op, &early.op), 0);
+    ferry_recv_pool(p.loop, &p.then.op, extra[0], pool, 0, probe_done);
+    ferry_recv_pool(p.loop, &early.op, extra[0], pool, 0, probe_done);
+    assert_int_equal(ferry_pool_close(pool), FERRY_EBUSY);
+    ferry_cancel(p.loop, &early.op);
+    expect(p.loop, &early, FERRY_ECANCELED);
+    assert_int_equal(ferry_pool_close(pool), FERRY_EBUSY);
+    plain_send(extra[1], "hello", 5);
+    run_for(p.loop, MS);
+    assert_int_equal(p.then.calls, 0);
+    pair_let(&p);
+    pair_expect(&p, 1, 5);
+    ferry_pool_put(pool, ferry_lent(&p.then.op));
+    assert_int_equal(ferry_pool_close(pool), 0);
+    close_near(p.loop, extra[0]);
+    close_far(extra[1]);
+    pair_close(&p);
+}
+
+/* What waits in a service of the library, or for readiness. */
+static void ops_link_waits(void **state) {
+    (void)state;
+    enum { SIGNAL, WATCH, POLL, COUNT };
+    for (int fails = 0; fails <= 1; fails++) {
+        struct pair p;
+        struct probe then[COUNT];
+        static char changes[FERRY_WATCH_BYTES_MIN];
+        ferry_watcher watcher = {.buf = changes, .len = sizeof changes};
+        int extra[2];
+        pair_open(&p);
+        ferry_cancel(p.loop, &p.then.op);
+        unix_pair(extra, SOCK_STREAM);
+        memset(then, 0, sizeof then);
+        for (int i = 0; i < COUNT; i++) {
+            assert_int_equal(ferry_link(p.loop, &p.first.op, &then[i].op), 0);
+        }
+        ferry_signal(p.loop, &then[SIGNAL].op, SIGUSR1, 0, probe_done);
+        ferry_watch(p.loop, &then[WATCH].op, temp_path("."), &watcher, 0, probe_done);
+        ferry_poll(p.loop, &then[POLL].op, extra[0], FERRY_POLL_IN, FERRY_MULTI, probe_done);
+        run_for(p.loop, MS);
+        for (int i = 0; i < COUNT; i++) assert_int_equal(then[i].calls, 0);
+        if (fails) {
+            pair_fail(&p);
+        } else {
+            pair_let(&p);
+            expect(p.loop, &p.first, 1);
+            run_for(p.loop, MS);
+            for (int i = 0; i < COUNT; i++) ferry_cancel(p.loop, &then[i].op);
+        }
+        probe_wait_all(p.loop, then, COUNT);
+        for (int i = 0; i < COUNT; i++) { /* a watch may have seen something before */
+            assert_int_equal(then[i].finals, 1);
+            assert_int_equal(then[i].result, FERRY_ECANCELED);
+        }
+        close_near(p.loop, extra[0]);
+        close_far(extra[1]);
+        pair_close(&p);
+    }
+}
+
 /* All on a descriptor, but for a close. */
 static void ops_link_cancel_fd(void **state) {
     (void)state;
@@ -852,6 +955,10 @@ const struct contract_test ops_link_tests[] = {
     {"contract_06_timer_linked_to_a_nop", contract_06_timer_linked_to_a_nop, 0},
     {"ops_link_drained", ops_link_drained, 0},
     {"contract_07_close_ends_what_is_linked", contract_07_close_ends_what_is_linked, 0},
+    {"contract_07_close_ends_what_is_linked_with_two",
+     contract_07_close_ends_what_is_linked_with_two, 0},
+    {"ops_link_with_a_pool", ops_link_with_a_pool, 0},
+    {"ops_link_waits", ops_link_waits, 0},
     {"ops_link_cancel_fd", ops_link_cancel_fd, 0},
     {"ops_link_submitted_later", ops_link_submitted_later, 0},
     {"ops_link_withdrawn", ops_link_withdrawn, 0},
