@@ -844,7 +844,8 @@ typedef struct ferry_query {
  * ends at once: its thread works on memory of its own and is left to itself until the system
  * returns, beside those that may work. There are at most 64 with these; at that limit lookups wait.
  * Threads that are idle end after 10 s, or when the last loop that has resolved something closes;
- * one at such an abandoned lookup outlives that loop: the library must not be unloaded then.
+ * one at such an abandoned lookup outlives that loop, with the descriptor on which it waits: the
+ * library must not be unloaded then.
  * Errors:
  *   FERRY_ENONAME       there is no such name, or it has no address of this family
  *   FERRY_ENOSERVICE    there is no such service for this type

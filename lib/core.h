@@ -333,11 +333,8 @@ struct ferry_loop {
     struct ferry__list paused;
     struct ferry__list work_waiting;
     struct ferry__list served[SERVICES];
-    struct ferry__list *ending;              /* which of these what ends goes to */
-    struct ferry__list linked[LINK_BUCKETS]; /* linked operations, by whom they wait for */
-    struct ferry__list link_settled;         /* those of the callback that is under way */
-    uint64_t linked_count;                   /* in all of these */
-    ferry_op *to_stamp; /* relative deadlines not yet begun, newest first; through timer */
+    struct ferry__list *ending; /* which of these what ends goes to */
+    ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
     uint8_t support[FERRY_OP_COUNT]; /* enum ferry__support, filled by the backend */
     uint32_t cancels_owed;
     uint32_t stopping;  /* operations that the backend was asked to end and that have not */
@@ -356,7 +353,8 @@ struct ferry_loop {
 
     struct ferry__watches *watches; /* NULL until the first watch */
     struct ferry__signals signals;
-    uint64_t lookups; /* OP_LOOKUP */
+    uint64_t linked_count; /* in linked and link_settled */
+    uint64_t lookups;      /* OP_LOOKUP */
     uint32_t resolver_threads;
     bool resolves; /* it keeps the process's resolver threads */
 
@@ -373,6 +371,8 @@ struct ferry_loop {
     void *(*allocate)(size_t, void *);
     void (*release)(void *, void *);
     void *allocator_context;
+    struct ferry__list linked[LINK_BUCKETS]; /* linked operations, by whom they wait for */
+    struct ferry__list link_settled;         /* those of the callback that is under way */
     void *raw;                 /* what allocate gave: the loop itself is aligned within */
     struct ferry__inbox inbox; /* shared */
 };
