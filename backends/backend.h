@@ -32,9 +32,12 @@ enum {
     RECORD_BUFFER = 1u << 0,       /* the data is in a pool's buffer: RECORD_BUFFER_SHIFT */
     RECORD_MORE = 1u << 1,         /* a multishot operation is still with the backend */
     RECORD_MORE_THERE = 1u << 2,   /* a receive left something behind */
+    RECORD_NOTICE = 1u << 3,       /* of a zero-copy send, for each record of it with RECORD_MORE:
+                                      its memory is free again; result 0: nothing was copied */
     RECORD_INTERRUPTED = 1u << 12, /* by read(): nothing happened, to be tried again */
     RECORD_NO_BUFFER = 1u << 14,   /* by read(): the same, for want of a buffer of its pool */
     RECORD_NOT_READY = 1u << 13,   /* by read(): the same, and it has to wait for readiness first */
+    RECORD_EOF = 1u << 15,         /* a sendfile's file has ended */
     RECORD_BUFFER_SHIFT = 16,      /* from here on: the buffer's number in its pool, */
     RECORD_KIND_SHIFT = 16         /* or by read(), of an open: enum ferry__fd_kind, 0 unknown */
 };
@@ -112,6 +115,10 @@ struct ferry__backend {
     void (*pool_close)(ferry_loop *loop, ferry_pool *pool, bool forked);
     unsigned gather_max;                  /* most sends that submit_gathered takes, 0: none */
     const struct ferry__embedding *embed; /* NULL: cannot be embedded */
+    /* Registers count pieces of memory, in the order of their addresses; lets go of them. NULL: it
+     * cannot. 0 or an error. */
+    int (*buffers_register)(ferry_loop *loop, const ferry_vec *pieces, size_t count);
+    int (*buffers_unregister)(ferry_loop *loop);
 };
 
 /* In order of preference; ends with NULL. Written by the build. */

@@ -58,6 +58,9 @@ enum ferry__fd_kind {
 int ferry__os_fd_kind(ferry_fd fd);
 int ferry__os_shutdown(ferry_fd fd, int how);
 
+/* Ends a connection at once, with a reset, and throws away what it has to send. */
+void ferry__os_abandon(ferry_fd fd);
+
 /* Is this an address that the system could take: 0, or FERRY_EINVAL. */
 int ferry__os_addr_check(const ferry_addr *addr);
 

@@ -343,7 +343,7 @@ struct ferry_op {
 
 /* Completion flags, in op->flags. */
 #define FERRY_MORE 0x1u /* not the final completion: the operation is still in flight */
-#define FERRY_EOF 0x2u  /* result 0 because the stream or file ended */
+#define FERRY_EOF 0x2u  /* result 0 because the stream or file ended; sendfile: any result */
 
 /* Submit flags. Those that do not apply to an operation end it with FERRY_EINVAL. */
 #define FERRY_SOME 0x1u /* send, write: may end short */
@@ -358,6 +358,13 @@ struct ferry_op {
 #define FERRY_NOREPLACE 0x400u /* rename: FERRY_EEXIST if the new name is there already */
 #define FERRY_EXCHANGE 0x800u  /* rename: the two change places */
 #define FERRY_RESTART 0x1000u  /* list: from the beginning again */
+
+/* send: without copying, if the system can. A send of less than FERRY_ZEROCOPY_MIN bytes is an
+ * ordinary one: beneath that, pinning memory and a second message from the kernel cost more than a
+ * copy (measured: even between 8 and 16 KiB on Linux 6.18). Also a completion flag: set if the
+ * system did without a copy, as far as it tells. */
+#define FERRY_ZEROCOPY 0x80u
+#define FERRY_ZEROCOPY_MIN 16384u
 
 /* In the place of a callback: completions are for ferry_reap(). */
 #define FERRY_PULL ((ferry_cb *)1)
@@ -382,6 +389,7 @@ enum ferry_op_code {
     FERRY_OP_SEND,
     FERRY_OP_SENDV,
     FERRY_OP_SENDMSG,
+    FERRY_OP_SENDFILE,
     FERRY_OP_SHUTDOWN,
     FERRY_OP_OPEN,
     FERRY_OP_READ,
@@ -925,6 +933,14 @@ FERRY_API void ferry_recvmsg_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, f
  * op->transferred tells the bytes; then the sends waiting behind it end with FERRY_ECANCELED and
  * later ones with FERRY_EPIPE, so that the peer never sees a stream with a hole. Never raises
  * SIGPIPE.
+ * With FERRY_ZEROCOPY, also on ferry_sendmsg(), the system sends from your memory itself where it
+ * can (Linux 6.1, TCP and UDP); elsewhere this is an ordinary send. The completion, the only one,
+ * comes when the memory is yours again: with TCP when the peer has acknowledged it, so that a peer
+ * that does not read holds it up. The sends behind it start without waiting for that, but complete
+ * after it (rule 9). Its completion flag FERRY_ZEROCOPY tells that nothing was copied; loopback
+ * always copies. Once the system has its bytes, a cancel or a deadline hastens nothing;
+ * ferry_close() waits for the memory up to 2 s, or its own deadline, then resets the connection and
+ * ends such sends with FERRY_ECANCELED.
  * Errors: FERRY_EPIPE, FERRY_ECONNRESET, FERRY_EMSGSIZE (also a message of more vectors than the
  * system takes: 1,024 on Linux), FERRY_EDESTADDRREQ, ...; see send(2).
  * FERRY_PUT, when op is the one in a lent buffer: the buffer goes back to its pool once the
@@ -957,6 +973,19 @@ FERRY_API void ferry_recvmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_
  * (broadcast), ...; see sendmsg(2), unix(7). */
 FERRY_API void ferry_sendmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_msg *msg,
                              unsigned flags, ferry_cb *cb);
+
+/* Sends len bytes of a file from offset (bytes; not FERRY_CURRENT) into a connected stream socket
+ * or a pipe, in order with the sends there, and like them whole unless FERRY_SOME. Completes with
+ * the bytes sent; if the file ends before, with how many that were, and FERRY_EOF, so that a len of
+ * INT64_MAX means all that there is. What is cut short ends as a send does (above).
+ * file: a regular file or a block device, open for reading. It is the file that was open at submit,
+ * whatever becomes of its name; its content is read piece by piece as the peer takes it, so that
+ * changes may be seen. Closing either descriptor ends it.
+ * Errors: FERRY_EINVAL (fd is neither stream nor pipe, file has no content to be read at an offset,
+ * such as a directory or a terminal), FERRY_ESPIPE (file is a pipe or a socket), FERRY_EBADF
+ * (either of them), FERRY_EIO (reading), and those of ferry_send(). */
+FERRY_API void ferry_sendfile(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_fd file,
+                              uint64_t offset, size_t len, unsigned flags, ferry_cb *cb);
 
 enum ferry_shutdown_how { FERRY_SHUT_READ = 1, FERRY_SHUT_WRITE, FERRY_SHUT_BOTH };
 
@@ -1031,6 +1060,20 @@ FERRY_API void ferry_write(ferry_loop *loop, ferry_op *op, ferry_fd fd, const vo
                            uint64_t offset, unsigned flags, ferry_cb *cb);
 FERRY_API void ferry_writev(ferry_loop *loop, ferry_op *op, ferry_fd fd, const ferry_vec *vecs,
                             size_t count, uint64_t offset, unsigned flags, ferry_cb *cb);
+
+/* Registers memory with the loop, count pieces that do not overlap: ferry_read() and ferry_write()
+ * of files whose buffer lies within one of them then spare the system looking it up and holding it
+ * each time, which direct I/O (FERRY_OPEN_DIRECT) profits from. Nothing else changes. The memory
+ * stays yours, and mapped, until ferry_buffers_unregister() or the loop's end. Ordinary functions,
+ * also before the loop's first run.
+ * They return 0, or FERRY_EBUSY (register: something is registered already; unregister: reads or
+ * writes in flight use the memory), FERRY_EINVAL (no pieces, more than 16,384, an empty one, one
+ * over 1 GiB, an overlap), FERRY_EFAULT (not memory of yours, or not writable), FERRY_ENOMEM (out
+ * of memory, or more than the user may lock: ulimit -l, RLIMIT_MEMLOCK), FERRY_ENOTSUP (memory that
+ * cannot be held, such as a file's mapping; a backend without it), FERRY_ENOENT (unregister:
+ * nothing is registered), FERRY_EFORKED. */
+FERRY_API int ferry_buffers_register(ferry_loop *loop, const ferry_vec *pieces, size_t count);
+FERRY_API int ferry_buffers_unregister(ferry_loop *loop);
 
 /* Waits until what was written is on the device; with FERRY_DATA without metadata that is not
  * needed to read it back. Covers the writes that have completed, not those in flight. See fsync(2).

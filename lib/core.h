@@ -66,7 +66,8 @@ enum {
     BIT_STOPPING = 1 << 11,   /* the backend was asked to end it: counted in loop->stopping */
     BIT_PUNTED = 1 << 12,     /* the backend's: counted as being with threads of the system */
     BIT_LAST = 1 << 13,       /* a multishot that ends after the callback that is under way */
-    BIT_LINKED = 1 << 14      /* others wait for its end, or did: loop->linked */
+    BIT_LINKED = 1 << 14,     /* others wait for its end, or did: loop->linked */
+    BIT_NOTICE = 1 << 15 /* ended, and held: the system has its memory, or that of a send before */
 };
 
 /* op->asked, beside the submit flags: ferry__fill() found it in OP_LINKED, so that it does not take
@@ -208,6 +209,8 @@ enum {
     SLOT_ALONE = 1 << 7,   /* the next send shares no call: one that did met bad memory */
     SLOT_PAUSED = 1 << 9,  /* the first of the read lane is OP_SPENT */
     SLOT_LINKED = 1 << 10, /* a linked operation has waited here before it started */
+    SLOT_NOTICE = 1 << 8,  /* sends that have ended are held: BIT_NOTICE */
+    SLOT_COPIES = 1 << 11, /* the system refused a zero-copy send: the others are ordinary ones */
     SLOT_LINGERING = 1 << 6 /* the close reads and discards until the peer has what was sent */
 };
 
@@ -336,6 +339,7 @@ struct ferry_loop {
     struct ferry__list *ending; /* which of these what ends goes to */
     ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
     uint8_t support[FERRY_OP_COUNT]; /* enum ferry__support, filled by the backend */
+    uint32_t sendfiles;              /* in flight */
     uint32_t cancels_owed;
     uint32_t stopping;  /* operations that the backend was asked to end and that have not */
     bool cancel_missed; /* a cancel did not find its operation: ask again for those */
@@ -430,6 +434,8 @@ void ferry__accept_retry(ferry_loop *loop);
 void ferry__accept_hurry(ferry_loop *loop);
 /* Ends an operation: the only way out, exactly once. It must be on no list but the wheel's. */
 void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flags);
+/* The last step of that, for one that was held. */
+void ferry__op_finish(ferry_loop *loop, ferry_op *op);
 /* Asks one operation to end, with FERRY_ETIMEDOUT if expired. */
 void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired);
 /* The error with which op was asked to end, 0 if it was not. */
@@ -645,6 +651,39 @@ bool ferry__pool_owns(const ferry_loop *loop, const ferry_op *op);
 void ferry__pool_sent(ferry_op *op);
 /* A buffer has come back through the inbox. */
 void ferry__pool_returned(ferry_op *op);
+/* ---- sendfile.c -------------------------------------------------------------------------- */
+
+static inline ferry_fd ferry__source(const ferry_op *op) {
+    return (ferry_fd)(int32_t)(uint32_t)op->more; /* the rest of op->more is the backend's */
+}
+
+int ferry__sendfile_check(ferry_loop *loop, const ferry_op *op);
+/* Counts op in and out of its file's slot, so that closing the file waits for it. */
+void ferry__sendfile_hold(ferry_loop *loop, const ferry_op *op);
+void ferry__sendfile_release(ferry_loop *loop, const ferry_op *op);
+/* Asks those to end that read from fd. */
+void ferry__sendfile_cancel(ferry_loop *loop, ferry_fd fd);
+
+/* ---- zerocopy.c -------------------------------------------------------------------------- */
+
+/* What a zero-copy send keeps in op->flags until it ends: the notices that it waits for, and
+ * below. */
+enum {
+    ZEROCOPY_NOTICES = 0xffff,
+    ZEROCOPY_COPIED = 1 << 16, /* some of it was copied */
+    ZEROCOPY_SPARED = 1 << 17, /* some of it was not */
+    ZEROCOPY_TRIED = 1 << 18,  /* the backend's: this try is without copying */
+    ZEROCOPY_REFUSED = 1 << 19 /* the backend's: no more such tries */
+};
+
+/* A record of a zero-copy send. True if there is nothing more to it. */
+bool ferry__zerocopy_land(ferry_loop *loop, const struct ferry__record *record);
+/* op has ended: must its completion wait? Then it is held. */
+bool ferry__zerocopy_holds(ferry_loop *loop, ferry_op *op, uint32_t flags);
+/* May sends on this descriptor be waiting for notices, or come to that? */
+bool ferry__zerocopy_waits(const struct ferry__slot *slot);
+/* The peer takes too long: has the system throw away what it has of them. */
+void ferry__zerocopy_abandon(ferry_loop *loop, ferry_fd fd);
 
 /* ---- messages.c -------------------------------------------------------------------------- */
 

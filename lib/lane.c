@@ -27,6 +27,7 @@ static unsigned gatherable(const ferry_loop *loop, const struct ferry__list *lan
     uint64_t bytes = 0;
     for (ferry_op *op = lane->head; op != NULL; op = ferry__list_next(lane, op)) {
         if (op->code != FERRY_OP_SEND || op->asked & FERRY_SOME || op->bits & BIT_POLLING) break;
+        if (op->asked & FERRY_ZEROCOPY && op->len >= FERRY_ZEROCOPY_MIN) break;
         bytes += op->len - op->transferred;
         if (count == loop->backend->gather_max || bytes > GATHER_BYTES_MAX) break;
         count++;
@@ -233,6 +234,7 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
     op->bits |= BIT_SLOT;
     slot->busy++;
     if (ferry__op_row(op)->result == RESULT_LENT) ferry__op_pool(op)->users++;
+    if (op->code == FERRY_OP_SENDFILE) ferry__sendfile_hold(loop, op);
     if (lane >= 0) {
         lane_push(loop, slot, op, (unsigned)lane);
     } else {
@@ -320,7 +322,10 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
             ferry__op_stop(loop, op, false);
             op = ferry__list_next(lane, op);
         }
-        while ((op = first_waiting(lane)) != NULL) end_and_break(loop, op, FERRY_ECANCELED);
+        while ((op = first_waiting(lane)) != NULL) {
+            op->bits |= BIT_CANCEL;
+            end_and_break(loop, op, FERRY_ECANCELED);
+        }
     }
     list_stop(loop, &slot->running, fd);
     list_stop(loop, &loop->backlog, fd);
@@ -328,6 +333,7 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
     list_stop(loop, &loop->work_waiting, fd);
     while (slot->busy > 0 && ferry__work_cancel_any(loop, fd)) {
     }
+    if (slot->busy > 0 && loop->sendfiles > 0) ferry__sendfile_cancel(loop, fd);
 }
 
 void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd) {
@@ -382,6 +388,11 @@ void ferry__slot_close(ferry_loop *loop, ferry_op *op) {
     slot->closer = op;
     ferry__op_move(op, OP_CLOSING);
     if (slot->busy == 0) ferry__slot_dirty(loop, slot);
+    if (ferry__zerocopy_waits(slot) && !(op->bits & (BIT_TIMED | BIT_STAMP))) {
+        op->timer.when = ferry__time_add(loop->now, LINGER_NS);
+        op->bits |= BIT_TIMED;
+        ferry__wheel_add(&loop->wheel, op);
+    }
 }
 
 /* To the system: from here on the number may come back as anybody's. */
@@ -419,6 +430,7 @@ void ferry__slot_linger(ferry_loop *loop, ferry_op *op) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     if (!(slot->flags & SLOT_LINGERING)) { /* the others are still ending: no time to linger then */
         op->bits |= BIT_EXPIRED;
+        if (slot->flags & SLOT_NOTICE) ferry__zerocopy_abandon(loop, op->fd);
         return;
     }
     bool settled = ferry__os_settled(op->fd);

@@ -220,6 +220,9 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
         if (FERRY__UNLIKELY(op->bits & BIT_SECOND) && ferry__op_row(op)->checked & ARG_SECOND) {
             slot_leave(loop, ferry__op_second(op));
         }
+        if (FERRY__UNLIKELY(op->code == FERRY_OP_SENDFILE) && op->bits & BIT_SLOT) {
+            ferry__sendfile_release(loop, op);
+        }
         if (FERRY__UNLIKELY(op->bits & BIT_BACKGROUND)) loop->background--;
         uint32_t puts = op->asked & FERRY_PUT;
         if (FERRY__UNLIKELY(ferry__is_served(op))) ferry__served_over(loop, op);
@@ -261,7 +264,7 @@ static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__reco
     }
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     struct ferry__list *lane = &slot->lane[sends];
-    if (lane->head != lane->tail || slot->flags & SLOT_CLOSING) return NULL;
+    if (lane->head != lane->tail || slot->flags & (SLOT_CLOSING | SLOT_NOTICE)) return NULL;
     lane->head = lane->tail = NULL;
     slot->busy--;
     if (sends) {

@@ -199,8 +199,14 @@ void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flag
     if (op->bits & BIT_CANCEL_OWED) loop->cancels_owed--;
     if (op->bits & BIT_STOPPING) loop->stopping--;
     if (ferry__op_row(op)->result == RESULT_LENT) ferry__pool_leave(op, result);
+    op->bits &= (uint16_t) ~(BIT_CANCEL_OWED | BIT_STOPPING);
     op->result = result;
+    if (op->bits & BIT_WRITE_LANE && ferry__zerocopy_holds(loop, op, flags)) return;
     op->flags = flags;
+    ferry__op_finish(loop, op);
+}
+
+void ferry__op_finish(ferry_loop *loop, ferry_op *op) {
     /* Only what the system had in its hands: arguments that were refused may be anything. */
     if (op->state == OP_IN_LANE || op->state == OP_RUNNING) ferry__op_check_memory(op);
     ferry__op_move(op, OP_DONE);
@@ -306,7 +312,10 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_SERVED: ferry__served_stop(loop, op, expired); return;
     case OP_LINKED: ferry__link_withdraw(loop, op); return;
     case OP_LINK_WAIT: ferry__link_leave(loop, op); break;
-    case OP_LANE: ferry__lane_end(loop, op, error); return;
+    case OP_LANE:
+        op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
+        ferry__lane_end(loop, op, error);
+        return;
     case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
     case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;
     case OP_WORK_WAIT: ferry__list_remove(&loop->work_waiting, op); break;
@@ -327,6 +336,7 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_IN_LANE:
     case OP_RUNNING:
         if (ferry__op_row(op)->cancel == CANCEL_NEVER || stop_wanted(op)) return;
+        if (op->bits & BIT_NOTICE) return; /* it has ended */
         op->bits |= BIT_STOPPING | (expired ? BIT_EXPIRED : BIT_CANCEL);
         loop->stopping++;
         cancel_in_backend(loop, op);
@@ -603,7 +613,9 @@ static ferry_op *land_one(ferry_loop *loop, ferry_op *op, const struct ferry__re
             return NULL;
         }
         op->transferred += (uint64_t)record->result;
-        if (kind == RESULT_IN) {
+        if (record->flags & RECORD_EOF) {
+            leave(loop, op, (int64_t)op->transferred, FERRY_EOF);
+        } else if (kind == RESULT_IN) {
             land_in(loop, op, record);
         } else {
             land_out(loop, op, record->result);
@@ -630,7 +642,7 @@ ferry_op *ferry__op_land(ferry_loop *loop, const struct ferry__record *record) {
     if (op->state == OP_IN_LANE && op->bits & BIT_WRITE_LANE &&
         ferry__slot(loop, op->fd)->gathered > 0) {
         land_gathered(loop, record);
-    } else {
+    } else if (!(op->asked & FERRY_ZEROCOPY) || !ferry__zerocopy_land(loop, record)) {
         goes_on = land_one(loop, op, record);
     }
     loop->ending = &loop->finished;

@@ -10,7 +10,7 @@
 #define ANY_IN (ANY | FERRY_ALL)
 #define ANY_MORE (ANY | FERRY_MULTI)
 #define ANY_OUT (ANY | FERRY_SOME)
-#define ANY_SEND (ANY_OUT | FERRY_PUT)
+#define ANY_SEND (ANY_OUT | FERRY_PUT | FERRY_ZEROCOPY)
 #define ANY_SYNC (ANY | FERRY_DATA)
 #define ANY_OPEN (ANY | FERRY_BENEATH)
 #define ANY_LINK (ANY | FERRY_NOFOLLOW)
@@ -41,6 +41,7 @@
     X(SEND,     "send",     ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_BUFFER) \
     X(SENDV,    "sendv",    ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS) \
     X(SENDMSG,  "sendmsg",  ANY_SEND, WRITE,    OUT,   ALWAYS, ARG_FD | ARG_VECTORS | ARG_MSG) \
+    X(SENDFILE, "sendfile", ANY_OUT,  WRITE,    OUT,   ALWAYS, ARG_FD) \
     X(SHUTDOWN, "shutdown", ANY,      WRITE,    NONE,  EARLY,  ARG_FD | ARG_HOW) \
     X(OPEN,     "open",     ANY_OPEN, FREE,     FD,    ALWAYS, NAME | ARG_FILES) \
     X(READ,     "read",     ANY_IN,   POSITION, IN,    EARLY,  ARG_FD | ARG_BUFFER) \

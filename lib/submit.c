@@ -90,6 +90,7 @@ static int op_check(ferry_loop *loop, ferry_op *op, const struct ferry__op_row *
         if (op->buf == NULL && op->len > 0) return FERRY_EFAULT;
         return op->len > LENGTH_MAX ? FERRY_EINVAL : 0;
     }
+    if (op->code == FERRY_OP_SENDFILE) return ferry__sendfile_check(loop, op);
     return rare_check(loop, op, row->checked & ~(unsigned)ARG_FD);
 }
 
@@ -149,6 +150,7 @@ void ferry__submit(ferry_loop *loop, ferry_op *op) {
         loop->background++;
     }
 
+    if (op->asked & FERRY_ZEROCOPY) op->flags = 0;
     int error = op_check(loop, op, row);
     if (FERRY__UNLIKELY(loop->gate & GATE_DRAIN) && op->code != FERRY_OP_CLOSE) {
         error = FERRY_ECLOSED;

@@ -40,6 +40,7 @@ struct ferry__calls {
     int (*shutdown)(int, int);
     int (*socket)(int, int, int);
     int (*socketpair)(int, int, int, int *);
+    int (*connect)(int, const struct sockaddr *, socklen_t);
     int (*bind)(int, const struct sockaddr *, socklen_t);
     int (*listen)(int, int);
     int (*getsockname)(int, struct sockaddr *, socklen_t *);

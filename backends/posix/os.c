@@ -29,6 +29,10 @@ static int bind_plain(int fd, const struct sockaddr *addr, socklen_t len) {
     return bind(fd, addr, len);
 }
 
+static int connect_plain(int fd, const struct sockaddr *addr, socklen_t len) {
+    return connect(fd, addr, len);
+}
+
 static int getsockname_plain(int fd, struct sockaddr *addr, socklen_t *len) {
     return getsockname(fd, addr, len);
 }
@@ -75,6 +79,7 @@ struct ferry__calls ferry__calls = {
     .shutdown = shutdown,
     .socket = socket,
     .socketpair = socketpair,
+    .connect = connect_plain,
     .bind = bind_plain,
     .listen = listen,
     .getsockname = getsockname_plain,
@@ -185,6 +190,11 @@ int ferry__os_shutdown(ferry_fd fd, int how) {
     static const int hows[] = {
         [FERRY_SHUT_READ] = SHUT_RD, [FERRY_SHUT_WRITE] = SHUT_WR, [FERRY_SHUT_BOTH] = SHUT_RDWR};
     return ferry__calls.shutdown(fd, hows[how]) == 0 ? 0 : ferry__errno();
+}
+
+void ferry__os_abandon(ferry_fd fd) {
+    const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+    (void)ferry__calls.connect(fd, &nowhere, sizeof nowhere); /* connect(2): dissolves it */
 }
 
 static int bytes_unread(int fd) {

@@ -20,6 +20,11 @@
 #define IORING_FEAT_NO_IOWAIT (1U << 17)
 #endif
 
+#ifndef IORING_SEND_ZC_REPORT_USAGE /* Linux 6.2 */
+#define IORING_SEND_ZC_REPORT_USAGE (1U << 3)
+#define IORING_NOTIF_USAGE_ZC_COPIED (1U << 31)
+#endif
+
 /* Opcodes are an enum there, so that nothing tells whether it has one. */
 #define URING_OP_WAITID 50    /* Linux 6.7 */
 #define URING_OP_FTRUNCATE 55 /* Linux 6.9 */

@@ -16,14 +16,25 @@ _Static_assert(sizeof(struct statx) <= sizeof(((ferry_file *)0)->room), "room fo
 
 /* ---- Transfers --------------------------------------------------------------------------- */
 
+/* If the buffer lies in registered memory. Other kinds of descriptors have no use for it. */
+static void prep_fixed(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op, uint8_t opcode) {
+    struct uring *uring = uring_of(loop);
+    if (uring->pieces == NULL || ferry__slot(loop, op->fd)->kind != KIND_FILE) return;
+    int piece = ferry__uring_buffers_find(loop, op);
+    if (piece < 0 || !uring_has(uring, URING_FIXED_BUFFERS)) return;
+    sqe->opcode = opcode;
+    sqe->buf_index = (uint16_t)piece;
+    uring->uses[URING_FIXED_BUFFERS]++;
+}
+
 void ferry__uring_prep_read(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    (void)loop;
     io_uring_prep_read(sqe, op->fd, uring_rest_begin(op), uring_rest_len(op), uring_position(op));
+    prep_fixed(loop, sqe, op, IORING_OP_READ_FIXED);
 }
 
 void ferry__uring_prep_write(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    (void)loop;
     io_uring_prep_write(sqe, op->fd, uring_rest_begin(op), uring_rest_len(op), uring_position(op));
+    prep_fixed(loop, sqe, op, IORING_OP_WRITE_FIXED);
 }
 
 void ferry__uring_prep_vectored(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {

@@ -54,11 +54,16 @@ static bool is_fs_op(uint8_t opcode) {
 static bool refused(const struct uring *uring, const struct io_uring_sqe *sqe) {
     bool multi = sqe->opcode == IORING_OP_RECV && sqe->ioprio & IORING_RECV_MULTISHOT;
     bool receives = sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_RECVMSG;
+    bool sends = sqe->opcode == IORING_OP_SEND_ZC || sqe->opcode == IORING_OP_SENDMSG_ZC;
+    bool fixed = sqe->opcode == IORING_OP_READ_FIXED || sqe->opcode == IORING_OP_WRITE_FIXED;
     return (masked(uring, URING_MULTI_RECV) && multi) ||
            (masked(uring, URING_BUFFER_RING) && sqe->flags & IOSQE_BUFFER_SELECT && !multi) ||
            (masked(uring, URING_FTRUNCATE) && sqe->opcode == URING_OP_FTRUNCATE) ||
            (masked(uring, URING_WAITID) && sqe->opcode == URING_OP_WAITID) ||
            (masked(uring, URING_FS_OPS) && is_fs_op(sqe->opcode)) ||
+           (masked(uring, URING_SEND_ZC) && sends) ||
+           (masked(uring, URING_ZC_USAGE) && sends && sqe->ioprio & IORING_SEND_ZC_REPORT_USAGE) ||
+           (masked(uring, URING_FIXED_BUFFERS) && fixed) ||
            (masked(uring, URING_MULTI_ACCEPT) && sqe->opcode == IORING_OP_ACCEPT &&
             sqe->ioprio & IORING_ACCEPT_MULTISHOT) ||
            (masked(uring, URING_POLL_FIRST) && receives &&
@@ -82,6 +87,7 @@ static int masked_enter(struct uring *uring, unsigned submit, unsigned wait, uns
 static int masked_register(struct uring *uring, unsigned opcode, const void *arg, unsigned count) {
     if (masked(uring, URING_REGISTERED_RING) && opcode == IORING_REGISTER_RING_FDS) return -EINVAL;
     if (masked(uring, URING_BUFFER_RING) && opcode == IORING_REGISTER_PBUF_RING) return -EINVAL;
+    if (masked(uring, URING_FIXED_BUFFERS) && opcode == IORING_REGISTER_BUFFERS) return -EINVAL;
     int result = plain_register(uring, opcode, arg, count);
     if (result >= 0 && opcode == IORING_REGISTER_PROBE) {
         struct io_uring_probe *probe = (struct io_uring_probe *)(uintptr_t)arg;

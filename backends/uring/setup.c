@@ -43,6 +43,9 @@ static const struct {
     [URING_NO_SQARRAY] = {"no_sqarray", IORING_SETUP_NO_SQARRAY},
     [URING_WAITID] = {"waitid", 0},
     [URING_FTRUNCATE] = {"ftruncate", 0},
+    [URING_SEND_ZC] = {"send_zc", 0},
+    [URING_ZC_USAGE] = {"zc_usage", 0},
+    [URING_FIXED_BUFFERS] = {"fixed_buffers", 0},
     [URING_NO_IOWAIT] = {"no_iowait", 0},
 };
 
@@ -185,6 +188,9 @@ static const char *probe(ferry_loop *loop, struct uring *uring) {
     if (uring->found[URING_CACHED_FILES] != FERRY_FEATURE_MASKED) {
         find(uring, URING_CACHED_FILES, ferry__linux_can_glance());
     }
+    find(uring, URING_FIXED_BUFFERS,
+         missing == NULL && probe->ops[IORING_OP_READ_FIXED].flags & IO_URING_OP_SUPPORTED &&
+             probe->ops[IORING_OP_WRITE_FIXED].flags & IO_URING_OP_SUPPORTED);
     for (unsigned code = FERRY_OP_NOP; code < FERRY_OP_COUNT; code++) {
         const struct uring_kind *kind = &ferry__uring_kinds[code];
         bool has = kind->opcode == 0 || probe->ops[kind->opcode].flags & IO_URING_OP_SUPPORTED;
@@ -270,6 +276,8 @@ static int masks_read(struct uring *uring, const struct ferry__options *options)
 }
 
 static void uring_free(ferry_loop *loop, struct uring *uring) {
+    if (uring->pieces != NULL) loop->release(uring->pieces, loop->allocator_context);
+    ferry__uring_sendfile_close(uring);
     if (uring->scratch != NULL) loop->release(uring->scratch, loop->allocator_context);
     loop->release(uring, loop->allocator_context);
     loop->system = NULL;
@@ -308,6 +316,7 @@ int ferry__uring_open(ferry_loop *loop, const struct ferry__options *options,
     loop->stats.allocations++;
     memset(uring, 0, sizeof *uring);
     uring->wake_fd = -1;
+    uring->line_empty = true;
     uring->kick_after = URING_KICK_NS;
     uring->opener = ferry__os_thread_self();
     int error = masks_read(uring, options);
@@ -336,7 +345,7 @@ static int ring_remake(ferry_loop *loop, struct uring *uring) {
         io_uring_queue_exit(&uring->ring);
         error = FERRY_ENOMEM;
     }
-    if (error == 0 && !ferry__uring_pools_again(loop)) {
+    if (error == 0 && (!ferry__uring_pools_again(loop) || ferry__uring_buffers_renew(uring) != 0)) {
         io_uring_queue_exit(&uring->ring);
         error = FERRY_ENOMEM;
     }
@@ -381,18 +390,30 @@ static bool has_buffer_rings(struct uring *uring) {
     return uring->calls->register_(uring, IORING_REGISTER_PBUF_RING, (void *)1, 1) == -EFAULT;
 }
 
+static void probe_send_zc(struct io_uring_sqe *sqe, int fd) {
+    static struct msghdr nothing;
+    io_uring_prep_sendmsg_zc(sqe, fd, &nothing, 0); /* later than, hence with, the one of a buffer
+                                                     */
+}
+
+static void probe_zc_usage(struct io_uring_sqe *sqe, int fd) {
+    probe_send_zc(sqe, fd);
+    sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
+}
+
 /* What only a try can tell. */
 static void find_by_trying(ferry_loop *loop, struct uring *uring) {
     static const struct {
         enum uring_feature feature;
         void (*prep)(struct io_uring_sqe *sqe, int fd);
     } tries[] = {
-        {URING_POLL_FIRST, probe_poll_first},
-        {URING_MULTI_ACCEPT, probe_multi_accept},
-        {URING_MULTI_RECV, probe_multi_recv},
+        {URING_POLL_FIRST, probe_poll_first}, {URING_MULTI_ACCEPT, probe_multi_accept},
+        {URING_MULTI_RECV, probe_multi_recv}, {URING_SEND_ZC, probe_send_zc},
+        {URING_ZC_USAGE, probe_zc_usage},
     };
     for (unsigned i = 0; i < sizeof tries / sizeof tries[0]; i++) {
         if (uring->found[tries[i].feature] == FERRY_FEATURE_MASKED) continue;
+        if (tries[i].feature == URING_ZC_USAGE && !uring_has(uring, URING_SEND_ZC)) continue;
         find(uring, tries[i].feature, ferry__uring_probe(loop, tries[i].prep));
     }
 }
@@ -482,6 +503,8 @@ const struct ferry__backend ferry__backend_uring = {
     .pool_picks = ferry__uring_pool_picks,
     .pool_offer = ferry__uring_pool_offer,
     .pool_close = ferry__uring_pool_close,
+    .buffers_register = ferry__uring_buffers_register,
+    .buffers_unregister = ferry__uring_buffers_unregister,
     .describe = ferry__uring_describe,
     .gather_max = URING_GATHER_MAX,
     .embed = &ferry__uring_embedding,

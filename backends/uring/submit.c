@@ -52,6 +52,7 @@ const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT] = {
     [FERRY_OP_SEND] = {.prep = prep_send},
     [FERRY_OP_SENDV] = RING(sendv),
     [FERRY_OP_SENDMSG] = RING(sendmsg),
+    [FERRY_OP_SENDFILE] = CORE, /* of several entries: sendfile.c */
     [FERRY_OP_SHUTDOWN] = CORE,
 
     /* Files. */
@@ -132,7 +133,7 @@ unsigned ferry__uring_poll_events(const ferry_op *op) {
 /* Before another try of what the ring does not wait for itself: until the descriptor is ready. An
  * unconnected Unix socket is always ready, though its listener's queue is full, and so is what
  * meets unasked events or a traced process (processes.c): then just a while. */
-static void prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op) {
+void ferry__uring_prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op) {
     if (op->code == FERRY_OP_CONNECT || ferry__uring_poll_events(op) == 0) {
         uring->pause = (struct __kernel_timespec){.tv_nsec = PAUSE_NS};
         io_uring_prep_timeout(sqe, &uring->pause, 0, 0);
@@ -155,18 +156,34 @@ static void submit_rare(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op
     if (uring_of(loop)->embed.is_open) ferry__uring_embed_watch(loop, op);
 }
 
-bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
-    struct uring *uring = uring_of(loop);
-    if (!uring_has_room(loop, uring)) return false;
-    struct io_uring_sqe *sqe = uring_next(uring);
-    if (FERRY__UNLIKELY(op->bits & BIT_POLLING)) {
-        prep_wait(uring, sqe, op);
-    } else if (op->code == FERRY_OP_RECV) {
-        prep_recv(loop, sqe, op);
+/* What is to wait for readiness first, and sends without copying. */
+static void submit_unusual(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    if (op->bits & BIT_POLLING) {
+        ferry__uring_prep_wait(uring_of(loop), sqe, op);
+    } else if (ferry__uring_zerocopy_tries(loop, op)) {
+        ferry__uring_prep_zerocopy(loop, sqe, op);
     } else if (op->code == FERRY_OP_SEND) {
         prep_send(loop, sqe, op);
     } else {
         submit_rare(loop, sqe, op);
+    }
+}
+
+bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    const ferry_op unusual = {.asked = FERRY_ZEROCOPY, .bits = BIT_POLLING};
+    if (!uring_has_room(loop, uring)) return false;
+    struct io_uring_sqe *sqe;
+    if (FERRY__UNLIKELY(ferry__op_shape(op) & ferry__op_shape(&unusual))) {
+        submit_unusual(loop, sqe = uring_next(uring), op);
+    } else if (op->code == FERRY_OP_RECV) {
+        prep_recv(loop, sqe = uring_next(uring), op);
+    } else if (op->code == FERRY_OP_SEND) {
+        prep_send(loop, sqe = uring_next(uring), op);
+    } else if (op->code == FERRY_OP_SENDFILE) {
+        return ferry__uring_sendfile(loop, op);
+    } else {
+        submit_rare(loop, sqe = uring_next(uring), op);
     }
     sqe->user_data = (uint64_t)(uintptr_t)op;
     return true;
@@ -187,6 +204,10 @@ bool ferry__uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned co
 }
 
 bool ferry__uring_cancel(ferry_loop *loop, ferry_op *op) {
+    if (op->code == FERRY_OP_SENDFILE) {
+        int waits = ferry__uring_sendfile_cancel(loop, op);
+        if (waits != 0) return waits > 0;
+    }
     struct io_uring_sqe *sqe = uring_sqe(loop);
     if (sqe == NULL) return false;
     /* What comes of it is told by the operation's own completion. */

@@ -3,6 +3,9 @@
  *   setup.c   opens and closes the ring: the ladder of flags, the probe, the features
  *   submit.c  operations to submission entries: the table of kinds, plain transfers, cancels
  *   sockets.c, files.c, names.c, processes.c  the entries of the other kinds, by family
+ *   zerocopy.c  sends without copying
+ *   sendfile.c  files into streams, by way of chunks of memory of its own
+ *   buffers.c   registered memory
  *   wait.c    one io_uring_enter per turn; completion entries to records; the wake-up
  *   embed.c   the descriptor for an outer loop
  *   mask.c    refuses features at the seam of system calls, for those who turn them off
@@ -41,6 +44,9 @@ enum uring_feature {
     URING_NO_SQARRAY,      /* setup: no indirection of submission entries */
     URING_WAITID,          /* waits for a process without a descriptor of it */
     URING_FTRUNCATE,       /* truncate without a worker thread */
+    URING_SEND_ZC,         /* sends from the program's own memory */
+    URING_ZC_USAGE,        /* tells whether it was so */
+    URING_FIXED_BUFFERS,   /* reads and writes of registered memory */
     URING_NO_IOWAIT,       /* waiting in the ring is not charged as waiting for a disk */
     URING_FEATURES
 };
@@ -58,6 +64,23 @@ struct uring_scratch {
     struct msghdr msg;
     struct iovec iov[URING_GATHER_MAX];
     struct open_how how;
+};
+
+/* The memory by way of which files are sent: of two sizes, so that many small files can be under
+ * way at once. A chunk is held while the file is read, never while a peer is waited for. */
+enum {
+    URING_SMALL_BYTES = 16384,
+    URING_LARGE_BYTES = 524288,
+    URING_SMALL_COUNT = 256,
+    URING_LARGE_COUNT = 8,
+    URING_CHUNK_COUNT = URING_SMALL_COUNT + URING_LARGE_COUNT
+};
+
+struct uring_chunks {
+    char *memory; /* NULL until the first is needed */
+    uint32_t small_free, large_free;
+    uint16_t small[URING_SMALL_COUNT], large[URING_LARGE_COUNT]; /* numbers, the warmest last */
+    ferry_op *first, *last; /* sendfiles that wait for a chunk or an entry; through op->buf */
 };
 
 struct uring;
@@ -93,9 +116,14 @@ struct uring {
     uint64_t kick_at;    /* when that will be; 0: to be set at the next wait */
 
     struct ferry__embed embed;
+    struct uring_chunks chunks;
+    ferry_vec *pieces; /* registered memory, by address; NULL: none */
+    size_t piece_count;
+    uint64_t pieces_used; /* operations in flight whose buffer lies within */
 
     int wake_fd;
     bool wake_armed;
+    bool line_empty; /* no sendfile waits in chunks; beside wake_armed: both are asked at once */
     bool adopted;
     uint64_t wake_value; /* read from wake_fd, never looked at */
     int probe_result;
@@ -121,6 +149,14 @@ static inline bool uring_has(const struct uring *uring, enum uring_feature featu
         IORING_OP_FALLOCATE, IORING_OP_RENAMEAT, IORING_OP_UNLINKAT, IORING_OP_MKDIRAT,            \
             IORING_OP_SYMLINKAT, IORING_OP_LINKAT                                                  \
     }
+
+_Static_assert(offsetof(struct uring, line_empty) == offsetof(struct uring, wake_armed) + 1, "so");
+
+/* Nothing of the ring's own to see to before a wait? */
+static inline bool uring_is_settled(const struct uring *uring) {
+    const bool wanted[2] = {true, true};
+    return memcmp(&uring->wake_armed, wanted, sizeof wanted) == 0;
+}
 
 /* The setup flag of a feature, 0 if it is of another kind. */
 unsigned ferry__uring_setup_flag(enum uring_feature feature);
@@ -165,6 +201,36 @@ bool ferry__uring_pools_again(ferry_loop *loop);
 uring_prep ferry__uring_prep_recv_pool, ferry__uring_prep_read_pool, ferry__uring_prep_recvmsg_pool;
 /* Turns what the kernel filled in into the message of the buffer. */
 void ferry__uring_finish_recvmsg_pool(ferry_loop *loop, struct ferry__record *record);
+/* Fills the entry of a wait for readiness. */
+void ferry__uring_prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op);
+
+/* zerocopy.c */
+/* Is this try of a send to be one without copying? Notes it in the operation. */
+bool ferry__uring_zerocopy_tries(const ferry_loop *loop, ferry_op *op);
+uring_prep ferry__uring_prep_zerocopy;
+/* The system refused, but a copying send may do: it is to be tried. */
+bool ferry__uring_zerocopy_refused(ferry_loop *loop, ferry_op *op, int error);
+
+/* sendfile.c */
+/* As ferry__uring_submit(), of which it is a part. */
+bool ferry__uring_sendfile(ferry_loop *loop, ferry_op *op);
+/* A record of a step: false if there is another, and nothing for the core yet. */
+bool ferry__uring_sendfile_read(ferry_loop *loop, struct ferry__record *record);
+/* One that waits within the backend is to end: 1 it will, 0 it does not wait, -1 no room. */
+int ferry__uring_sendfile_cancel(ferry_loop *loop, ferry_op *op);
+/* Goes on with what waits for a chunk or an entry. */
+void ferry__uring_sendfile_resume(ferry_loop *loop);
+void ferry__uring_sendfile_close(struct uring *uring);
+
+/* buffers.c */
+int ferry__uring_buffers_register(ferry_loop *loop, const ferry_vec *pieces, size_t count);
+int ferry__uring_buffers_unregister(ferry_loop *loop);
+/* Again, on a new ring: 0 or -errno. */
+int ferry__uring_buffers_renew(struct uring *uring);
+/* The number of the piece that all of op's buffer lies in, which then counts as used until
+ * ferry__uring_buffers_let_go(); -1: none. */
+int ferry__uring_buffers_find(ferry_loop *loop, ferry_op *op);
+void ferry__uring_buffers_let_go(struct uring *uring, ferry_op *op);
 
 /* sockets.c */
 uring_prep ferry__uring_prep_recvv;

@@ -60,6 +60,7 @@ _Static_assert(offsetof(struct ferry__record, flags) == offsetof(struct io_uring
 _Static_assert(RECORD_BUFFER == IORING_CQE_F_BUFFER, "a flag of the kernel's");
 _Static_assert(RECORD_MORE == IORING_CQE_F_MORE, "a flag of the kernel's");
 _Static_assert(RECORD_MORE_THERE == IORING_CQE_F_SOCK_NONEMPTY, "a flag of the kernel's");
+_Static_assert(RECORD_NOTICE == IORING_CQE_F_NOTIF, "a flag of the kernel's");
 _Static_assert((int)RECORD_BUFFER_SHIFT == IORING_CQE_BUFFER_SHIFT, "a place of the kernel's");
 
 /* The kernel ends with ECANCELED also what it could not find a worker for: nobody asked for that.
@@ -75,9 +76,13 @@ static bool raced(const ferry_op *op, int error) {
            ((error == EAGAIN && op->asked & FERRY_BENEATH) || (error == ENXIO && op->more != 0));
 }
 
-static void read_error(struct ferry__record *record) {
+static void read_error(ferry_loop *loop, struct ferry__record *record) {
     int error = -record->result;
-    if (error == ETIME && record->op->bits & BIT_POLLING) {
+    uint32_t more = record->flags & RECORD_MORE; /* of a zero-copy send that failed */
+    if (ferry__uring_zerocopy_refused(loop, record->op, error)) {
+        record->result = 0;
+        record->flags = more | RECORD_INTERRUPTED;
+    } else if (error == ETIME && record->op->bits & BIT_POLLING) {
         record->result = 0; /* the pause is over */
         record->flags = 0;
     } else if (interrupted(error) && record->op->code == FERRY_OP_CLOSE) {
@@ -85,29 +90,37 @@ static void read_error(struct ferry__record *record) {
         record->flags = 0;
     } else if (interrupted(error) || unasked(record->op, error) || raced(record->op, error)) {
         record->result = 0;
-        record->flags = RECORD_INTERRUPTED;
+        record->flags = more | RECORD_INTERRUPTED;
     } else if (error == ENOBUFS && ferry__op_row(record->op)->result == RESULT_LENT) {
         record->result = 0;
         record->flags = RECORD_NO_BUFFER;
     } else if (error == EAGAIN && ferry__uring_poll_events(record->op) != 0) {
         record->result = 0; /* opened elsewhere as nonblocking: the ring does not wait for it */
-        record->flags = RECORD_NOT_READY;
+        record->flags = more | RECORD_NOT_READY;
     } else {
         record->result = ferry_error_from_system(error);
-        record->flags = 0;
+        record->flags = more;
     }
 }
 
 bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
     struct uring *uring = uring_of(loop);
     if (record->op == &uring->wakes) uring->wake_armed = false;
-    if (record->op == &uring->probes) uring->probe_result = record->result;
+    if (record->op == &uring->probes && !(record->flags & RECORD_NOTICE)) {
+        uring->probe_result = record->result;
+    }
     /* Between two tries of its own the kernel has a request on no list where a cancel would find
      * it. Most often, though, it is not found because it has just ended. */
     if (record->op == &uring->cancels && record->result == -ENOENT) loop->cancel_missed = true;
     if (record->op == &uring->wakes || record->op == &uring->probes ||
         record->op == &uring->cancels) {
         return false;
+    }
+    if (record->flags & RECORD_NOTICE) {
+        bool copied = (uint32_t)record->result & IORING_NOTIF_USAGE_ZC_COPIED;
+        record->result = copied || !uring_has(uring, URING_ZC_USAGE);
+        record->flags = RECORD_NOTICE;
+        return true;
     }
     record->flags &= RECORD_BUFFER | RECORD_MORE | RECORD_MORE_THERE |
                      (UINT32_MAX << RECORD_BUFFER_SHIFT);
@@ -117,8 +130,12 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
         uring->kick_after = URING_KICK_NS;
         uring->kick_at = 0;
     }
+    if (uring->pieces_used > 0) ferry__uring_buffers_let_go(uring, record->op);
+    if (record->op->code == FERRY_OP_SENDFILE && !ferry__uring_sendfile_read(loop, record)) {
+        return false;
+    }
     if (record->result < 0) {
-        read_error(record);
+        read_error(loop, record);
     } else if (record->op->code == FERRY_OP_STAT || record->op->code == FERRY_OP_STAT_FD) {
         ferry__uring_finish_stat(record->op);
     } else if (record->op->code == FERRY_OP_POLL) {
@@ -235,9 +252,11 @@ int ferry__uring_wait(ferry_loop *loop, uint64_t deadline) {
     struct uring *uring = uring_of(loop);
     int error = 0;
     give_back(loop);
-    if (FERRY__UNLIKELY(!uring->wake_armed) && (deadline != 0 || !uring->embed.is_open)) {
-        wake_arm(loop);
+    if (FERRY__UNLIKELY(!uring_is_settled(uring))) {
+        bool wants_wake = deadline != 0 || !uring->embed.is_open;
+        if (!uring->wake_armed && wants_wake) wake_arm(loop);
         if (!uring->wake_armed) deadline = 0; /* nobody could wake it */
+        ferry__uring_sendfile_resume(loop);
     }
     bool worth = worth_entering(loop, uring);
     if (deadline != 0) {

@@ -83,6 +83,7 @@ static void submit(ferry_loop *loop, unsigned code, ferry_op *op, struct target 
     case FERRY_OP_SEND: ferry_send(loop, op, t->fd, t->buf, 64, flags, probe_done); break;
     case FERRY_OP_SENDV: ferry_sendv(loop, op, t->fd, &t->vec, 1, flags, probe_done); break;
     case FERRY_OP_SENDMSG: ferry_sendmsg(loop, op, t->fd, &t->msg, flags, probe_done); break;
+    case FERRY_OP_SENDFILE: ferry_sendfile(loop, op, t->fd, t->fd, 0, 64, flags, probe_done); break;
     case FERRY_OP_SHUTDOWN:
         ferry_shutdown(loop, op, t->fd, FERRY_SHUT_BOTH, flags, probe_done);
         break;

@@ -86,6 +86,10 @@
     X(ops_directories_tests)                                                                       \
     X(ops_copy_tests)                                                                              \
     X(trouble_files_tests)                                                                         \
+    X(ops_zerocopy_tests)                                                                          \
+    X(ops_zerocopy_veth_tests)                                                                     \
+    X(ops_sendfile_tests)                                                                          \
+    X(ops_registered_tests)                                                                        \
     X(ops_foreign_tests)
 
 #define HELPER_TABLES(X)                                                                           \

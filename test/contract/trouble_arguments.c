@@ -125,7 +125,7 @@ static void trouble_unmapped_buffer(void **state) {
 /* ---- Flags --------------------------------------------------------------------------------------
  */
 
-static const unsigned all_flags[] = {FERRY_SOME, FERRY_ALL, FERRY_DATA,  0x20u,
+static const unsigned all_flags[] = {FERRY_SOME, FERRY_ALL, FERRY_DATA,  0x20u,      FERRY_ZEROCOPY,
                                      0x8000u,    0x10000u,  0x40000000u, 0x80000000u};
 
 static void trouble_flags_that_do_not_apply(void **state) {

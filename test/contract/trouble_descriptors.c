@@ -73,14 +73,14 @@ static void trouble_descriptor_closed_by_ferry(void **state) {
 static void trouble_descriptor_bad_beside_good(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
-    struct probe bad[16], good = {.calls = 0};
+    struct probe bad[32], good = {.calls = 0};
     ferry_fd fds[2];
     char buf[4];
     size_t count = 0;
     memset(bad, 0, sizeof bad);
     unix_pair(fds, SOCK_STREAM);
     ferry_recv(loop, &good.op, fds[0], buf, sizeof buf, 0, probe_done);
-    for (const struct fd_kind *kind = fd_kinds; kind->name && count < 16; kind++) {
+    for (const struct fd_kind *kind = fd_kinds; kind->name && count < 32; kind++) {
         kind->submit(loop, &bad[count++].op, FERRY_FD_NONE, 0);
     }
     probe_wait_all(loop, bad, count);

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -220,6 +222,17 @@ void vast_unmap(void *map, size_t len) {
     assert_int_equal(munmap(map, len), 0);
 }
 
+void limit_memlock(void) {
+    struct rlimit little = {65536, 65536};
+    if (geteuid() == 0) assert_int_equal(seteuid(65534), 0);
+    assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+}
+
+void unlimit_memlock(void) {
+    if (getuid() == 0) assert_int_equal(seteuid(0), 0);
+    prctl(PR_SET_DUMPABLE, 1); /* which the change of user took away; sanitizers need it */
+}
+
 /* ---- Every operation that takes a descriptor ----------------------------------------------------
  */
 
@@ -262,6 +275,11 @@ static void kind_recvmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned f
 
 static void kind_sendmsg(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
     ferry_sendmsg(loop, op, fd, &scratch_msg, flags, probe_done);
+}
+
+static void kind_sendfile(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
+    /* Of no file: what is wrong with fd or the flags is told first, or is the same. */
+    ferry_sendfile(loop, op, fd, FERRY_FD_NONE, 0, sizeof scratch, flags, probe_done);
 }
 
 static void kind_shutdown(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags) {
@@ -330,9 +348,10 @@ const struct fd_kind fd_kinds[] = {
     {"recv", kind_recv, FERRY_ALL},
     {"recvv", kind_recvv, FERRY_ALL},
     {"recvmsg", kind_recvmsg, FERRY_ALL},
-    {"send", kind_send, FERRY_SOME},
-    {"sendv", kind_sendv, FERRY_SOME},
-    {"sendmsg", kind_sendmsg, FERRY_SOME},
+    {"send", kind_send, FERRY_SOME | FERRY_ZEROCOPY},
+    {"sendv", kind_sendv, FERRY_SOME | FERRY_ZEROCOPY},
+    {"sendmsg", kind_sendmsg, FERRY_SOME | FERRY_ZEROCOPY},
+    {"sendfile", kind_sendfile, FERRY_SOME},
     {"shutdown", kind_shutdown, 0},
     {"read", kind_read, FERRY_ALL},
     {"read at an offset", kind_read_at, FERRY_ALL},

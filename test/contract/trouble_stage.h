@@ -74,6 +74,11 @@ ferry_fd dead_address(ferry_addr *addr);
 void *vast_map(size_t len);
 void vast_unmap(void *map, size_t len);
 
+/* Makes this process one that may lock 64 KiB of memory; for root no limit would hold, so that it
+ * acts as somebody else until unlimit_memlock(). */
+void limit_memlock(void);
+void unlimit_memlock(void);
+
 /* ---- Every operation that takes a descriptor ---------------------------------------------------
  */
 

@@ -207,6 +207,12 @@ static void send_submit(struct stage *s, unsigned flags) {
     ferry_send(s->loop, &s->p.op, s->fd, s->buf, 8, flags, probe_done);
 }
 
+/* Eight bytes of a file of its own. */
+static void sendfile_submit(struct stage *s, unsigned flags) {
+    if (s->extra == FERRY_FD_NONE) s->extra = make_file(stage_path(), s->buf, 8);
+    ferry_sendfile(s->loop, &s->p.op, s->fd, s->extra, 0, 8, flags, probe_done);
+}
+
 static void sendv_submit(struct stage *s, unsigned flags) {
     s->vecs[0] = (ferry_vec){s->buf, 3};
     s->vecs[1] = (ferry_vec){s->buf + 3, 5};
@@ -358,6 +364,8 @@ const struct stage_kind stages[] = {
     {"read of a socket", tcp_prepare, read_submit, recv_let, 8},
     {"send", full_stream_prepare, send_submit, send_let, 8},
     {"send of a datagram", full_datagram_prepare, send_submit, send_let, 8},
+    {"sendfile", full_stream_prepare, sendfile_submit, send_let, 8},
+    {"sendfile into a pipe", pipe_write_prepare, sendfile_submit, send_let, 8},
     {"sendv", full_stream_prepare, sendv_submit, send_let, 8},
     {"sendmsg", full_stream_prepare, sendmsg_submit, send_let, 8},
     {"sendmsg of a datagram", full_datagram_prepare, sendmsg_submit, send_let, 8},
@@ -456,6 +464,9 @@ void stage_close(struct stage *s) {
     if (s->fd != FERRY_FD_NONE) close_near(s->loop, s->fd);
     if (s->first.op.code == FERRY_OP_RECV) assert_int_equal(s->first.finals, 1);
     if (s->far != FERRY_FD_NONE) close_far(s->far);
-    if (s->extra != FERRY_FD_NONE) close_far(s->extra);
+    if (s->extra != FERRY_FD_NONE) {
+        assert_int_equal(ferry_forget(s->loop, s->extra), 0);
+        close_far(s->extra);
+    }
     s->fd = s->far = s->extra = FERRY_FD_NONE;
 }

@@ -10,12 +10,14 @@
 
 #include <cmocka.h>
 
+#include "posix/calls.h"
 #include "uring/uring.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -266,6 +268,79 @@ static void what_found_no_room_keeps_the_loop_awake(void **state) {
     }
 }
 
+/* ---- Files into sockets -------------------------------------------------------------------- */
+
+enum { FILES = 300, FILE_BYTES = 5000 };
+
+static int file_make(void) {
+    static char bytes[FILE_BYTES];
+    char path[] = "/tmp/ferry-seam-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(write(fd, bytes, sizeof bytes), sizeof bytes);
+    return fd;
+}
+
+/* Each step of each finds no room now and then; half of them are cancelled meanwhile. */
+static void sendfiles_find_their_way_through_refused_enters(void **state) {
+    (void)state;
+    static int fds[FILES][2];
+    for (unsigned every = 2; every <= 5; every++) {
+        int file = file_make(), wrong = 0;
+        memset(&many, 0, sizeof many);
+        many.result_wanted = FILE_BYTES;
+        ferry_loop *loop = open_small(8, 16);
+        assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 0);
+        for (int i = 0; i < FILES; i++) {
+            assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds[i]), 0);
+            ferry_sendfile(loop, &many.ops[i], fds[i][0], file, 0, FILE_BYTES, 0, transfer_done);
+        }
+        seam.refuse_every = every;
+        for (unsigned i = 0; i < 2 * every; i++) ferry_run(loop, FERRY_RUN_NOWAIT);
+        for (int i = 0; i < FILES; i += 2) ferry_cancel(loop, &many.ops[i]);
+        assert_int_equal(ferry_run(loop, FERRY_RUN_DONE), 0);
+        seam.refuse_every = 0;
+        assert_int_equal(many.done, FILES);
+        for (int i = 0; i < FILES; i++) {
+            int64_t result = many.ops[i].result;
+            wrong += result != FILE_BYTES && (i % 2 != 0 || result != FERRY_ECANCELED);
+            ferry_close(loop, NULL, fds[i][0], 0, NULL);
+            assert_int_equal(close(fds[i][1]), 0);
+        }
+        assert_int_equal(wrong, 0);
+        assert_int_equal(ferry_run(loop, FERRY_RUN_DONE), 0);
+        assert_int_equal(ferry_loop_close(loop), 0);
+        assert_int_equal(close(file), 0);
+    }
+}
+
+static void *no_memory(void *at, size_t len, int protection, int flags, int fd, off_t offset) {
+    (void)at, (void)len, (void)protection, (void)flags, (void)fd, (void)offset;
+    return MAP_FAILED;
+}
+
+static void a_sendfile_without_memory_ends_and_may_be_repeated(void **state) {
+    (void)state;
+    ferry_op op = {.state = 0};
+    int fds[2], file = file_make();
+    ferry_loop *loop = open_small(8, 16);
+    assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    ferry_sendfile(loop, &op, fds[0], file, 0, FILE_BYTES, 0, NULL);
+    ferry__calls.mmap = no_memory;
+    assert_int_equal(ferry_run(loop, FERRY_RUN_DONE), 0);
+    ferry__calls.mmap = mmap;
+    assert_int_equal(op.result, FERRY_ENOMEM);
+    ferry_again(loop, &op);
+    assert_int_equal(ferry_run(loop, FERRY_RUN_DONE), 0);
+    assert_int_equal(op.result, FILE_BYTES);
+    assert_int_equal(ferry_loop_close(loop), 0);
+    assert_int_equal(close(fds[0]), 0);
+    assert_int_equal(close(fds[1]), 0);
+    assert_int_equal(close(file), 0);
+}
+
 /* ---- A ring for another thread ----------------------------------------------------------- */
 
 static int run_results[2];
@@ -345,14 +420,15 @@ static void masked_calls_are_refused(void **state) {
 /* What the library would never do with these masked: hand the entry over all the same. */
 static void masked_entries_are_refused(void **state) {
     (void)state;
-    ferry_loop *loop = open_masked("ftruncate,poll_first,waitid");
+    ferry_loop *loop = open_masked("ftruncate,poll_first,waitid,send_zc,fixed_buffers");
     struct uring *uring = uring_of(loop);
     char path[] = "/tmp/ferry-seam-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(unlink(path), 0);
-    const int opcodes[] = {URING_OP_FTRUNCATE, IORING_OP_RECV, URING_OP_WAITID};
-    for (int i = 0; i < 3; i++) {
+    const int opcodes[] = {URING_OP_FTRUNCATE, IORING_OP_RECV,       URING_OP_WAITID,
+                           IORING_OP_SEND_ZC,  IORING_OP_SENDMSG_ZC, IORING_OP_READ_FIXED};
+    for (int i = 0; i < 6; i++) {
         struct io_uring_sqe *sqe = uring_sqe(loop);
         assert_non_null(sqe);
         io_uring_prep_rw(opcodes[i], sqe, fd, NULL, 0, 1);
@@ -381,6 +457,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(refused_cancels_are_made_up_for, seam_begin, seam_end),
         cmocka_unit_test_setup_teardown(what_found_no_room_keeps_the_loop_awake, seam_begin,
                                         seam_end),
+        cmocka_unit_test_setup_teardown(sendfiles_find_their_way_through_refused_enters, seam_begin,
+                                        seam_end),
+        cmocka_unit_test_setup_teardown(a_sendfile_without_memory_ends_and_may_be_repeated,
+                                        seam_begin, seam_end),
         cmocka_unit_test(a_ring_that_cannot_be_remade_stays),
         cmocka_unit_test(masked_setup_flags_are_refused),
         cmocka_unit_test(masked_calls_are_refused),
