@@ -352,7 +352,11 @@ static void ops_process_grandchild(void **state) {
         pid_t inner = child_begin(hold, 0);
         _exit(write(tell[1], &inner, sizeof inner) == sizeof inner ? 9 : 1);
     }
-    assert_int_equal(read(tell[0], &grandchild, sizeof grandchild), sizeof grandchild);
+    ssize_t got;
+    while ((got = read(tell[0], &grandchild, sizeof grandchild)) < 0) {
+        assert_int_equal(errno, EINTR);
+    }
+    assert_int_equal(got, sizeof grandchild);
     assert_true(grandchild > 0);
     wait_fails(loop, grandchild, FERRY_ECHILD);
     wait_expect(loop, pid, 9, 0);
