@@ -73,6 +73,7 @@
     X(ops_signals_tests)                                                                           \
     X(ops_pool_messages_tests)                                                                     \
     X(ops_recvmsg_tests)                                                                           \
+    X(ops_calls_tests)                                                                             \
     X(ops_control_tests)                                                                           \
     X(ops_options_tests)                                                                           \
     X(ops_udp_tests)                                                                               \
@@ -94,6 +95,7 @@
 
 #define HELPER_TABLES(X)                                                                           \
     X(choice_helpers)                                                                              \
+    X(ops_calls_helpers)                                                                           \
     X(ops_embed_helpers)                                                                           \
     X(ops_link_helpers)                                                                            \
     X(rule_01_helpers)                                                                             \
