@@ -135,8 +135,15 @@ static inline ferry_fd ferry__op_second(const ferry_op *op) {
     return (ferry_fd)(int64_t)op->more;
 }
 
+/* The file of a sendfile. */
+static inline ferry_fd ferry__source(const ferry_op *op) {
+    return (ferry_fd)(int32_t)(uint32_t)op->more; /* the rest of op->more is the backend's */
+}
+
 static inline bool ferry__op_uses(const ferry_op *op, ferry_fd fd) {
-    return op->fd == fd || (ferry__op_row(op)->checked & ARG_SECOND && ferry__op_second(op) == fd);
+    return op->fd == fd ||
+           (ferry__op_row(op)->checked & ARG_SECOND && ferry__op_second(op) == fd) ||
+           (op->code == FERRY_OP_SENDFILE && ferry__source(op) == fd);
 }
 
 /* What was asked, what kind it is, where it is and what happened to it: eight bytes that lie side
@@ -652,10 +659,6 @@ void ferry__pool_sent(ferry_op *op);
 /* A buffer has come back through the inbox. */
 void ferry__pool_returned(ferry_op *op);
 /* ---- sendfile.c -------------------------------------------------------------------------- */
-
-static inline ferry_fd ferry__source(const ferry_op *op) {
-    return (ferry_fd)(int32_t)(uint32_t)op->more; /* the rest of op->more is the backend's */
-}
 
 int ferry__sendfile_check(ferry_loop *loop, const ferry_op *op);
 /* Counts op in and out of its file's slot, so that closing the file waits for it. */

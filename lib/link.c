@@ -69,6 +69,9 @@ static int enter_slot(ferry_loop *loop, ferry_op *then, ferry_fd fd, uint16_t bi
 }
 
 static void leave_slots(ferry_loop *loop, ferry_op *then) {
+    if (then->code == FERRY_OP_SENDFILE && then->bits & BIT_SLOT) {
+        ferry__sendfile_release(loop, then);
+    }
     if (then->bits & BIT_SLOT) ferry__slot(loop, then->fd)->busy--;
     if (then->bits & BIT_SECOND) ferry__slot(loop, ferry__op_second(then))->busy--;
     then->bits &= (uint16_t) ~(BIT_SLOT | BIT_SECOND);
@@ -86,6 +89,10 @@ static int enter_slots(ferry_loop *loop, ferry_op *then) {
         error = enter_slot(loop, then, ferry__op_second(then), BIT_SECOND);
     }
     if (error != 0) leave_slots(loop, then);
+    if (error == 0 && then->code == FERRY_OP_SENDFILE) {
+        ferry__sendfile_hold(loop, then);
+        ferry__slot(loop, ferry__source(then))->flags |= SLOT_LINKED;
+    }
     if (error == 0 && row->result == RESULT_LENT) ferry__op_pool(then)->users++;
     return error;
 }

@@ -15,23 +15,12 @@ void ferry_sendfile(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_fd file, 
     ferry__submit(loop, op);
 }
 
-/* What fd is, remembered; or an error. */
-static int kind_of(ferry_loop *loop, ferry_fd fd) {
-    struct ferry__slot *slot = ferry__slot(loop, fd);
-    if (slot->flags & SLOT_CLOSING) return FERRY_EBADF;
-    if (slot->kind != KIND_UNKNOWN) return slot->kind;
-    int kind = ferry__os_fd_kind(fd);
-    if (kind > 0 && !(slot->flags & SLOT_LEAVING)) slot->kind = (uint8_t)kind;
-    if (kind > 0 && fd > loop->slot_top) loop->slot_top = fd;
-    return kind;
-}
-
 int ferry__sendfile_check(ferry_loop *loop, const ferry_op *op) {
     ferry_fd file = ferry__source(op);
     if (op->len > (uint64_t)INT64_MAX || op->offset > (uint64_t)INT64_MAX) return FERRY_EINVAL;
     if (file < 0) return FERRY_EBADF;
     if ((uint64_t)file >= loop->slot_count) return FERRY_EMFILE;
-    int from = kind_of(loop, file), to = kind_of(loop, op->fd);
+    int from = ferry__slot_kind(loop, file, true), to = ferry__slot_kind(loop, op->fd, true);
     if (to < 0) return to;
     if (from < 0) return from;
     if (to != KIND_STREAM && to != KIND_PIPE) return FERRY_EINVAL;

@@ -426,6 +426,38 @@ static void contract_07_closing_the_socket_ends_its_sendfile(void **state) {
     finish(loop);
 }
 
+/* One that is linked counts on its file while it waits to be started. */
+static void contract_07_closing_the_file_ends_a_linked_sendfile(void **state) {
+    (void)state;
+    struct probe first = {.calls = 0}, then = {.calls = 0}, closed = {.calls = 0};
+    ferry_fd fds[2];
+    char buf[10];
+    ferry_loop *loop = test_loop();
+    ferry_fd file = temp_file("file", 1000, SEED);
+    unix_pair(fds, SOCK_STREAM);
+    for (int closes = 0; closes < 2; closes++) {
+        memset(&first, 0, sizeof first);
+        memset(&then, 0, sizeof then);
+        ferry_recv(loop, &first.op, fds[0], buf, sizeof buf, 0, probe_done);
+        assert_int_equal(ferry_link(loop, &first.op, &then.op), 0);
+        ferry_sendfile(loop, &then.op, fds[0], file, 0, 1000, 0, probe_done);
+        run_for(loop, 2 * MS);
+        assert_int_equal(ferry_forget(loop, file), FERRY_EBUSY);
+        if (closes) ferry_close(loop, &closed.op, file, 0, probe_done);
+        if (closes) expect(loop, &closed, 0);
+        plain_send(fds[1], "x", 1);
+        probe_wait(loop, &then);
+        probe_check(&then, closes ? FERRY_ECANCELED : 1000);
+        if (!closes) take(loop, NULL, fds[1], 0, 1000);
+        probe_wait(loop, &first);
+        probe_check(&first, 1);
+    }
+    assert_true(then.order < closed.order);
+    close_near(loop, fds[0]);
+    close_far(fds[1]);
+    finish(loop);
+}
+
 static void contract_11_drain_ends_sendfiles(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
@@ -583,6 +615,8 @@ const struct contract_test ops_sendfile_tests[] = {
      contract_07_closing_the_file_ends_its_sendfiles, 0},
     {"contract_07_closing_the_socket_ends_its_sendfile",
      contract_07_closing_the_socket_ends_its_sendfile, 0},
+    {"contract_07_closing_the_file_ends_a_linked_sendfile",
+     contract_07_closing_the_file_ends_a_linked_sendfile, 0},
     {"contract_11_drain_ends_sendfiles", contract_11_drain_ends_sendfiles, 0},
     {"ops_sendfile_bad_input", ops_sendfile_bad_input, 0},
     {"ops_sendfile_not_connected", ops_sendfile_not_connected, 0},
