@@ -211,7 +211,9 @@ static int helper_submit_in_a_child(void) {
         ferry_recv(loop, &op, fds[0], buf, 4, 0, NULL);
         _exit(CHILD_GOOD);
     }
-    return WIFSIGNALED(wait_for(pid)) ? 0 : 1;
+    int status = wait_for(pid);
+    assert_int_equal(ferry_loop_close(loop), 0);
+    return WIFSIGNALED(status) ? 0 : 1;
 }
 
 static void contract_11_submit_in_a_child_says_why(void **state) {
