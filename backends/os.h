@@ -39,6 +39,8 @@ void ferry__os_watch_forks(void);
 
 /* Writes to standard error without allocating. */
 void ferry__os_complain(const char *text, size_t len);
+/* Writes all of it to a descriptor; may block. 0 or an error. */
+int ferry__os_write(ferry_fd fd, const char *text, size_t len);
 _Noreturn void ferry__os_abort(void);
 
 /* ---- Descriptors ------------------------------------------------------------------------- */

@@ -118,6 +118,8 @@ int main(int argc, char **argv) {
     struct serve_options options;
     serve_options_parse(&options, argc, argv);
     loop = backend_open(options.backend);
+    int measuring = ferry_loop_measure(loop, options.measure);
+    if (measuring < 0) fail("measure", measuring);
     signal(SIGTERM, on_signal);
 
     ferry_op accept = {0};

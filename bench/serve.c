@@ -23,7 +23,8 @@ void serve_fail(const char *what, int error) {
 }
 
 static _Noreturn void usage(const char *program) {
-    fprintf(stderr, "usage: %s [--port N] [--connections N] [--backend NAME]\n", program);
+    fprintf(stderr, "usage: %s [--port N] [--connections N] [--backend NAME] [--measure N]\n",
+            program);
     exit(2);
 }
 
@@ -41,6 +42,8 @@ void serve_options_parse(struct serve_options *options, int argc, char **argv) {
             options->port = (uint16_t)number;
         } else if (strcmp(argv[i], "--connections") == 0 && valid) {
             options->connections = (unsigned)number;
+        } else if (strcmp(argv[i], "--measure") == 0 && valid) {
+            options->measure = (unsigned)number;
         } else {
             usage(argv[0]);
         }

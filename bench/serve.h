@@ -20,6 +20,7 @@ struct serve_options {
     uint16_t port;
     unsigned connections; /* that it should be ready for; more are served all the same */
     const char *backend;  /* NULL: as it comes; only Ferry's program knows more than one */
+    unsigned measure;     /* Ferry's alone: FERRY_MEASURE_... */
 };
 
 /* Reads the command line; leaves with a message and status 2 if it is not valid. */

@@ -312,7 +312,8 @@ struct ferry_op {
     uint64_t deadline_ns; /* in: relative to submit, 0 for none; with FERRY_ABSOLUTE on
                              ferry_now()'s clock. Past it the operation ends with FERRY_ETIMEDOUT,
                              never early. */
-    int64_t result;       /* out: bytes, a descriptor or 0; a negative FERRY_E... */
+    int64_t result;       /* out: bytes, a descriptor or 0; a negative FERRY_E...; the library's
+                             while the operation is in flight */
     uint64_t transferred; /* out: bytes moved, also when result is an error */
     uint32_t flags;       /* out: FERRY_MORE, FERRY_EOF */
     ferry_fd fd;          /* the descriptor that was given */
@@ -543,7 +544,8 @@ FERRY_API ferry_fd ferry_loop_fd(ferry_loop *loop);
  * too. */
 FERRY_API void ferry_stop(ferry_loop *loop);
 
-/* The loop's clock in nanoseconds: monotonic, read once per turn (CLOCK_MONOTONIC on Linux). */
+/* The loop's clock in nanoseconds: monotonic, read once per turn, and at the first submission
+ * between two runs (CLOCK_MONOTONIC on Linux). */
 FERRY_API uint64_t ferry_now(const ferry_loop *loop);
 
 /* Keep ferry_run() going although nothing is in flight, as while posts are expected; and no longer.
@@ -600,10 +602,112 @@ typedef struct ferry_stats {
     uint64_t pool_pauses;     /* multishot receives that had used up their credit of buffers */
     uint64_t allocations;     /* calls of config.allocate */
     uint64_t names_waited;    /* lookups that found all resolver threads busy */
+    uint64_t system_others;   /* times that it asked the system something outside the ring: what a
+                                 descriptor is, at its first use; shutdown; while a close lingers */
+    uint64_t callback_longest_ns; /* with FERRY_MEASURE_CALLBACKS, since it was last reset */
+    uint64_t background;          /* of in_flight, those that do not keep ferry_run() going */
+    uint64_t holds;               /* ferry_hold() less ferry_release() */
+    uint64_t timed;               /* timers and deadlines that tick */
+    uint64_t work_in_loop;        /* work that waits in this loop for config.worker_queue_max */
+    uint64_t work_out;            /* work of this loop that is with the worker pool, or back */
+    uint64_t workers_queued;      /* work that waits in the pool's queue, of all its loops */
+    uint64_t workers_busy;        /* threads of the pool that are at work */
+    uint64_t workers;             /* threads of the pool */
 } ferry_stats;
 
 /* Copies the counters; len is sizeof(ferry_stats), so that it can grow. */
 FERRY_API void ferry_loop_stats(const ferry_loop *loop, ferry_stats *stats, size_t len);
+
+/* What ferry_loop_measure() turns on, and the histograms of which the functions below tell. */
+/* FERRY_MEASURE_LATENCY: from submit to the delivery of the completion; for completions with
+ * FERRY_MORE from the one before. On the loop's clock, which is read once per turn: from the
+ * beginning of the turn in which it was submitted to that of the turn in which it was delivered. No
+ * look at the clock is made for it, but by ferry_post(), whose thread has no such clock. */
+#define FERRY_MEASURE_LATENCY 0x1u
+/* FERRY_MEASURE_CALLBACKS: how long each callback ran, by the kind of its operation, and
+ * ferry_stats.callback_longest_ns: two looks at the clock for each. */
+#define FERRY_MEASURE_CALLBACKS 0x2u
+
+/* Measures what is given from now on (0: nothing, as at first). What is turned on begins empty,
+ * what is turned off is forgotten, what stays on goes on. Memory for it, fixed, is address space of
+ * which each kind of operation that occurs takes 8 KiB or two; given back with 0. May be called
+ * from a callback. Returns 0, FERRY_EINVAL (unknown bits), FERRY_ENOMEM, FERRY_EFORKED. */
+FERRY_API int ferry_loop_measure(ferry_loop *loop, unsigned what);
+
+typedef struct ferry_histogram {
+    uint64_t count, sum_ns;
+    uint64_t min_ns, max_ns, mean_ns; /* 0 if count is */
+} ferry_histogram;
+
+/* Sums up a histogram. what: FERRY_MEASURE_LATENCY or FERRY_MEASURE_CALLBACKS. code: enum
+ * ferry_op_code; FERRY_OP_NONE for all kinds together. len is sizeof(ferry_histogram). What is not
+ * measured is empty. Returns 0, FERRY_EINVAL (no such what or code), FERRY_EFAULT (histogram is
+ * NULL). */
+FERRY_API int ferry_histogram_read(const ferry_loop *loop, unsigned what, unsigned code,
+                                   ferry_histogram *histogram, size_t len);
+
+/* The ns that so many per cent (0 to 100) of the values do not exceed: the upper end of its bucket,
+ * so that it is too high by 6.25 % at most, never too low; 0 if there is no value. */
+FERRY_API uint64_t ferry_histogram_percentile(const ferry_loop *loop, unsigned what, unsigned code,
+                                              double percent);
+
+/* A bucket: so many values from from_ns to to_ns, both included. */
+typedef struct ferry_bucket {
+    uint64_t from_ns, to_ns, count;
+} ferry_bucket;
+
+/* Writes the buckets that are not empty, at most max of them, in ascending order. Returns how many
+ * there are. Buckets have a width of 1 ns up to 32, then of a 16th of the power of two below; there
+ * are 976. */
+FERRY_API size_t ferry_histogram_buckets(const ferry_loop *loop, unsigned what, unsigned code,
+                                         ferry_bucket *buckets, size_t max);
+
+/* Empties a histogram, or with FERRY_OP_NONE those of all kinds (and then, for
+ * FERRY_MEASURE_CALLBACKS, ferry_stats.callback_longest_ns). Returns 0 or FERRY_EINVAL. */
+FERRY_API int ferry_histogram_reset(ferry_loop *loop, unsigned what, unsigned code);
+
+/* ferry_dump_entry.flags */
+#define FERRY_DUMP_BACKGROUND 0x1u /* does not keep ferry_run() going */
+#define FERRY_DUMP_MULTI 0x2u      /* goes on after a completion: multishot, repeating timer */
+#define FERRY_DUMP_STOPPING 0x4u   /* asked to end, by a cancel or its deadline */
+
+/* An operation in flight, as ferry_dump() shows it. */
+typedef struct ferry_dump_entry {
+    const ferry_op *op;
+    const char *kind;   /* ferry_op_name() */
+    const char *state;  /* where it is, in a few words: static memory */
+    const char *target; /* what it is about: a path, an address, what fd is; "" if that is all; good
+                           until fn returns */
+    uint64_t age_ns;    /* since submit or the last completion with FERRY_MORE; 0: not known (a post
+                           that has not arrived) */
+    uint64_t left_ns;   /* until its deadline, or until a timer expires; UINT64_MAX: none */
+    ferry_fd fd;        /* FERRY_FD_NONE: none */
+    uint32_t code;      /* enum ferry_op_code */
+    uint32_t flags;     /* FERRY_DUMP_... */
+} ferry_dump_entry;
+
+typedef void ferry_dump_fn(const ferry_dump_entry *entry, void *context);
+
+/* Calls fn for each operation in flight, and for each post that has not yet arrived, in no
+ * particular order. fn may only look: what it could call on the loop are ferry_now(),
+ * ferry_loop_stats(), ferry_loop_describe(), ferry_supports() and those that read histograms; to
+ * submit or cancel stops the program with a message. May be called from a callback. Makes no system
+ * call but for a look at the clock, and for memory for the time of the call if other threads have
+ * more than a few. Returns how many there were, FERRY_EFAULT (fn is NULL), FERRY_EBUSY (from inside
+ * fn), FERRY_ENOMEM, FERRY_EFORKED. */
+FERRY_API int64_t ferry_dump(ferry_loop *loop, ferry_dump_fn *fn, void *context);
+
+/* Writes an entry as a line, cut to len bytes with its 0. Returns the length that the whole text
+ * has. Any thread. */
+FERRY_API size_t ferry_dump_format(const ferry_dump_entry *entry, char *buf, size_t len);
+
+/* Writes a headline and a line for each operation in flight, cut to len bytes with its 0. Returns
+ * the length that the whole text has; as ferry_dump() otherwise. */
+FERRY_API int64_t ferry_dump_text(ferry_loop *loop, char *buf, size_t len);
+
+/* The same to a descriptor (2: standard error), which is written to with plain calls that may
+ * block. Returns how many operations there were, or as ferry_dump(). */
+FERRY_API int64_t ferry_dump_print(ferry_loop *loop, ferry_fd fd);
 
 /* Whether the loop can carry out a kind of operation (enum ferry_op_code): 1 or 0. One that it
  * cannot completes with FERRY_ENOTSUP. */

@@ -23,6 +23,7 @@ void ferry__accept_pause(ferry_loop *loop, ferry_op *op) {
     ferry__op_move(op, OP_PAUSED);
     ferry__list_push(&loop->paused, op);
     loop->stats.accept_pauses++;
+    FERRY__PROBE3(accept_pause, loop, op, op->fd);
     if (!alone && loop->now < loop->pause_until) return; /* others found the same in this turn */
     uint64_t pause = loop->pause_ns * 2;
     if (pause < PAUSE_MIN_NS) pause = PAUSE_MIN_NS;

@@ -194,6 +194,7 @@ static void pause(ferry_loop *loop, ferry_op *op) {
     ferry__op_move(op, OP_SPENT);
     ferry__slot(loop, op->fd)->flags |= SLOT_PAUSED;
     loop->stats.pool_pauses++;
+    FERRY__PROBE3(pool_pause, loop, op, op->fd);
 }
 
 static bool is_spent(const ferry_loop *loop, const ferry_op *op) {
@@ -221,6 +222,7 @@ bool ferry__pool_prepare(ferry_loop *loop, ferry_op *op) {
             ferry__op_move(op, OP_DRY);
             dry_push(pool, op);
             loop->stats.pool_dry++;
+            FERRY__PROBE3(pool_dry, loop, op, op->fd);
             return false;
         }
     } else if (!system_picks(loop, op)) {
@@ -340,9 +342,11 @@ ferry_op *ferry__pool_land_ordinary(ferry_loop *loop, const struct ferry__record
         ferry__slot(loop, op->fd)->lent + 1u >= pool->credit) {
         return NULL;
     }
+    ferry__latency_add(loop, FERRY_OP_RECV_POOL, (uint64_t)op->result);
     op->result = record->result;
     op->transferred = (uint64_t)record->result;
     op->flags = FERRY_MORE;
+    FERRY__PROBE5(complete, loop, op, FERRY_OP_RECV_POOL, record->result, FERRY_MORE);
     lend(loop, op, landed_in(op, record), (uint64_t)record->result);
     return op;
 }

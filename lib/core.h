@@ -14,6 +14,7 @@
 #include "ferry.h"
 #include "os.h"
 #include "port.h"
+#include "probe.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,7 +37,7 @@ enum ferry__op_state {
     OP_SPENT,     /* first in its lane, waits until buffers of its descriptor are given back */
     OP_IN_LANE,   /* with the backend, first in its lane */
     OP_RUNNING,   /* with the backend; on its slot's running list, or the loop's */
-    OP_WORKING,   /* with the worker pool, or back from it in the inbox */
+    OP_WORKING,   /* with the worker pool, or back from it in the inbox: ferry__work_outcome() */
     OP_TIMER,     /* in the timer wheel and nowhere else */
     OP_POSTED,    /* in the inbox: the poster's thread put it there */
     OP_RETURNED,  /* a buffer's: in the inbox, given back by another thread */
@@ -124,6 +125,11 @@ struct ferry__op_row {
 };
 
 extern const struct ferry__op_row ferry__op_table[FERRY_OP_COUNT];
+
+/* What is called for each of many; where: where it is, in a few words (static). */
+typedef void ferry__visit(void *context, ferry_op *op, const char *where);
+
+struct ferry__found;
 
 static inline const struct ferry__op_row *ferry__op_row(const ferry_op *op) {
     return &ferry__op_table[op->code];
@@ -287,6 +293,7 @@ struct ferry__inbox {
     _Atomic bool stop;      /* ferry_stop() was called */
     _Atomic bool refuses;   /* the loop drains: no more posts */
     _Atomic bool signalled; /* a signal that the loop waits for has come */
+    _Atomic bool measures;  /* latencies are measured: posters look at the clock */
     _Atomic uint64_t wakeups;
 };
 
@@ -310,6 +317,8 @@ struct ferry__watches;
 enum {
     GATE_NEW = 1 << 0,   /* nobody has run it yet: keep what is submitted */
     GATE_DRAIN = 1 << 1, /* it drains: end what is submitted */
+    GATE_STALE = 1 << 2, /* it does not run, and its clock is as old as its last turn */
+    GATE_DUMP = 1 << 3,  /* ferry_dump() shows what is in flight: nothing may change */
     GATE_QUIET = 1 << 4  /* embedded, and nothing to do: what is submitted must tell the outer loop
                           */
 };
@@ -377,6 +386,9 @@ struct ferry_loop {
     struct ferry__thread_id owner;
     struct ferry__wheel wheel;
     ferry_stats stats;
+    uint32_t measures;                  /* FERRY_MEASURE_...: what is measured */
+    struct ferry__histogram *latencies; /* by kind; NULL: they are not measured */
+    struct ferry__measures *measured;   /* NULL: nothing is */
     ferry_description description;
     ferry_refusal refusals[4];
     void *(*allocate)(size_t, void *);
@@ -455,15 +467,19 @@ FERRY__NORETURN void ferry__op_fatal(const ferry_op *op, const char *what);
 
 /* ---- loop.c ------------------------------------------------------------------------------ */
 
-/* Stops the program if op is handed to a loop in a forked child, or in debug builds from a thread
- * that does not own the loop. */
+/* Stops the program if op is handed to a loop in a forked child, from inside ferry_dump(), or in
+ * debug builds from a thread that does not own the loop. */
 void ferry__loop_misused(const ferry_loop *loop, const ferry_op *op);
 
 /* Does the calling thread run this loop just now? */
 bool ferry__loop_runs_here(const ferry_loop *loop);
 
+/* The first submission since the last run: the time that has passed is none of the operation's. */
+void ferry__loop_look_at_clock(ferry_loop *loop);
+
 static inline void ferry__loop_check(const ferry_loop *loop, const ferry_op *op) {
-    if (FERRY__DEBUG || FERRY__UNLIKELY(loop->fork_count != ferry__os_fork_count)) {
+    if (FERRY__DEBUG || FERRY__UNLIKELY(loop->fork_count != ferry__os_fork_count) ||
+        FERRY__UNLIKELY(loop->gate & GATE_DUMP)) {
         ferry__loop_misused(loop, op);
     }
 }
@@ -524,7 +540,7 @@ void ferry__link_stop_fd(ferry_loop *loop, ferry_fd fd, bool closes);
 /* What is wrong with the arguments of an operation on files: 0 or an error. */
 int ferry__files_check(const ferry_op *op);
 /* A worker has carried it out. */
-void ferry__files_land(ferry_loop *loop, ferry_op *op);
+void ferry__files_land(ferry_loop *loop, ferry_op *op, int64_t result);
 
 /* An entry of a directory in the memory of ferry_list(); its name follows, and a 0. Packed one
  * behind the other, without regard to alignment. */
@@ -722,6 +738,10 @@ static inline uint64_t ferry__time_add(uint64_t a, uint64_t b) {
 
 /* Any thread. Puts op into the inbox and wakes the loop if it sleeps. */
 void ferry__inbox_push(ferry_loop *loop, ferry_op *op);
+/* The first half of it, after which ferry__inbox_wake() is owed. */
+void ferry__inbox_put(ferry_loop *loop, ferry_op *op);
+/* The newest operation that lies in the inbox; through link.next, NULL at its end. */
+ferry_op *ferry__inbox_top(const ferry_loop *loop);
 /* What has come in, oldest first; through link.next, NULL at its end. */
 ferry_op *ferry__inbox_take(ferry_loop *loop);
 /* What has come in begins to end. */
@@ -736,6 +756,8 @@ void ferry__inbox_wake(ferry_loop *loop);
 
 /* Hands op to the worker pool, or lets it wait in the loop. */
 void ferry__work_submit(ferry_loop *loop, ferry_op *op);
+/* What came of op, which has come back through the inbox. */
+int64_t ferry__work_outcome(const ferry_op *op);
 /* op has come back through the inbox. */
 void ferry__work_back(ferry_loop *loop);
 /* Takes op back if no worker has it yet. */
@@ -746,6 +768,114 @@ bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd);
 void ferry__work_close(ferry_loop *loop);
 /* In a forked child, where the pool has no threads. */
 void ferry__work_abandon(ferry_loop *loop);
+
+/* How much waits in the pool's queue, of all loops; how many threads there are; how many of them
+ * are at work. */
+struct ferry__work_load {
+    uint32_t queued, threads, busy;
+};
+struct ferry__work_load ferry__work_load(const ferry_loop *loop);
+/* Writes down the loop's operations that no worker has taken, and those that are being worked at.
+ * Under the pool's lock; there is work out. */
+void ferry__work_find(const ferry_loop *loop, struct ferry__found *found);
+void ferry__work_lock(const ferry_loop *loop);
+void ferry__work_unlock(const ferry_loop *loop);
+
+/* ---- each.c: all that is in flight ----------------------------------------------------------- */
+
+/* The lists of the loop itself, and the state that each stands for. Ends with OP_IDLE. */
+struct ferry__place {
+    size_t list; /* offset of a struct ferry__list in the loop */
+    enum ferry__op_state state;
+};
+extern const struct ferry__place ferry__places[];
+
+static inline struct ferry__list *ferry__place_list(ferry_loop *loop,
+                                                    const struct ferry__place *place) {
+    return (struct ferry__list *)(void *)((char *)loop + place->list);
+}
+
+/* Calls fn once for each operation in flight, wherever it is, and for posts that have not arrived.
+ * fn must not end any, nor touch what threads write that have some: op->link, op->more,
+ * op->transferred. False if memory was wanting for what other threads have; fn was not called. */
+bool ferry__each(ferry_loop *loop, ferry__visit *fn, void *context);
+
+/* What other threads have, as one moment has it. */
+struct ferry__whereabouts {
+    ferry_op *op;
+    const char *where;
+};
+struct ferry__found {
+    struct ferry__whereabouts *at;
+    size_t max, count;
+};
+void ferry__found_add(struct ferry__found *found, ferry_op *op, const char *where);
+
+/* ---- measure.c ------------------------------------------------------------------------------- */
+
+#define HISTOGRAM_BITS 4 /* buckets of a power of two: 2^4, so that each is within 6.25 % */
+#define HISTOGRAM_BUCKETS ((64 - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS)
+
+/* Log-linear: numbers below 16 have a bucket each, then each power of two has 16. All zero when
+ * empty; a power of two in size, for the sake of the index into an array of them. */
+struct ferry__histogram {
+    uint64_t sum, max;
+    uint64_t below; /* UINT64_MAX less the smallest; 0: none was added */
+    uint64_t bucket[HISTOGRAM_BUCKETS];
+    uint64_t unused[1024 - 3 - HISTOGRAM_BUCKETS];
+};
+
+_Static_assert(sizeof(struct ferry__histogram) == 8192, "an index is a shift");
+
+enum { MEASURED_LATENCY, MEASURED_CALLBACKS, MEASURED_KINDS };
+
+struct ferry__measures {
+    struct ferry__histogram of[MEASURED_KINDS][FERRY_OP_COUNT];
+};
+
+static inline uint64_t ferry__bucket_of(uint64_t value) {
+    uint64_t shift = FERRY__HIGHEST_BIT(value | 1u << HISTOGRAM_BITS) - HISTOGRAM_BITS;
+    return (shift << HISTOGRAM_BITS) + (value >> shift);
+}
+
+/* The smallest value of a bucket. */
+uint64_t ferry__bucket_floor(unsigned index);
+
+static inline void ferry__histogram_add(struct ferry__histogram *histogram, uint64_t value) {
+    histogram->bucket[ferry__bucket_of(value)]++;
+    histogram->sum += value;
+    if (value > histogram->max) histogram->max = value;
+    if (~value > histogram->below) histogram->below = ~value;
+}
+
+/* While an operation is in flight its result holds when it began, on the loop's clock; when it has
+ * ended and its callback is next, timer.when does. Between a completion with FERRY_MORE and the end
+ * of its callback the result is the user's: what follows then begins now. 0: not known. */
+static inline void ferry__op_begins(const ferry_loop *loop, ferry_op *op) {
+    op->result = (int64_t)loop->now;
+}
+
+static inline uint64_t ferry__op_began(const ferry_loop *loop, const ferry_op *op) {
+    if (op->flags & FERRY_MORE) return loop->now;
+    return op->state == OP_DONE ? op->timer.when : (uint64_t)op->result;
+}
+
+/* A completion with FERRY_MORE has been handed over: the next span begins, if op has not ended. */
+static inline void ferry__op_begins_again(const ferry_loop *loop, ferry_op *op) {
+    if (op->state == OP_DONE) return;
+    op->flags = 0;
+    ferry__op_begins(loop, op);
+}
+
+void ferry__latency_measured(const ferry_loop *loop, unsigned code, uint64_t began);
+
+/* Adds a completion of an operation that began then, if latencies are measured. */
+static inline void ferry__latency_add(const ferry_loop *loop, unsigned code, uint64_t began) {
+    if (FERRY__UNLIKELY(loop->latencies != NULL)) ferry__latency_measured(loop, code, began);
+}
+
+void ferry__callback_add(ferry_loop *loop, unsigned code, uint64_t ns);
+void ferry__measures_free(ferry_loop *loop);
 
 /* ---- served.c ---------------------------------------------------------------------------- */
 
@@ -786,7 +916,8 @@ void ferry__signals_close(ferry_loop *loop);
 void ferry__watch_submit(ferry_loop *loop, ferry_op *op);
 /* The part that may wait, for a worker thread: its result. */
 int64_t ferry__watch_add(const ferry_op *op);
-void ferry__watch_arrived(ferry_loop *loop, ferry_op *op);
+/* A worker has done so. */
+void ferry__watch_arrived(ferry_loop *loop, ferry_op *op, int64_t result);
 /* How many changes are to be told of. */
 int64_t ferry__watch_count(const ferry_op *op);
 /* Its result has been delivered: ends it if there is nothing more to come. */
@@ -806,6 +937,10 @@ void ferry__watch_close(ferry_loop *loop);
 
 int ferry__names_check(const ferry_op *op);
 void ferry__names_submit(ferry_loop *loop, ferry_op *op);
+/* What came of op, which has come back through the inbox. */
+int64_t ferry__names_outcome(const ferry_op *op);
+/* Writes down the loop's lookups that are not back, under the process's lock; there are some. */
+void ferry__names_find(const ferry_loop *loop, struct ferry__found *found);
 /* Takes op back if it has no result yet: whoever looks for one works for nobody then. */
 bool ferry__names_cancel(ferry_loop *loop, ferry_op *op);
 /* Takes all of the loop's back and ends them. */

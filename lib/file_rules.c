@@ -109,8 +109,7 @@ static void land_copy(ferry_loop *loop, ferry_op *op, int64_t moved) {
     }
 }
 
-void ferry__files_land(ferry_loop *loop, ferry_op *op) {
-    int64_t result = op->result;
+void ferry__files_land(ferry_loop *loop, ferry_op *op, int64_t result) {
     uint32_t flags = 0;
     if (op->code == FERRY_OP_COPY) {
         land_copy(loop, op, result);

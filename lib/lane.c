@@ -63,7 +63,10 @@ static bool ends_here(const struct ferry__slot *slot, const ferry_op *op) {
 
 static void end_here(ferry_loop *loop, ferry_op *op) {
     int result = is_send(op) ? FERRY_EPIPE : 0;
-    if (op->code == FERRY_OP_SHUTDOWN) result = ferry__os_shutdown(op->fd, (int)op->len);
+    if (op->code == FERRY_OP_SHUTDOWN) {
+        loop->stats.system_others++;
+        result = ferry__os_shutdown(op->fd, (int)op->len);
+    }
     ferry__lane_leave(loop, op);
     ferry__op_end(loop, op, result, 0);
 }
@@ -209,13 +212,18 @@ static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
     return -1;
 }
 
+static int ask_kind(ferry_loop *loop, ferry_fd fd) {
+    loop->stats.system_others++;
+    return ferry__os_fd_kind(fd);
+}
+
 int ferry__slot_kind(ferry_loop *loop, ferry_fd fd, bool ask) {
     struct ferry__slot *slot = ferry__slot(loop, fd);
     int kind = slot->kind;
     if (FERRY__UNLIKELY(slot->flags & SLOT_CLOSING)) return FERRY_EBADF;
     if (kind == KIND_UNKNOWN) {
         if (ask) {
-            kind = ferry__os_fd_kind(fd);
+            kind = ask_kind(loop, fd);
             if (kind > 0 && !(slot->flags & SLOT_LEAVING)) slot->kind = (uint8_t)kind;
         }
         if (fd > loop->slot_top) loop->slot_top = fd;
@@ -375,7 +383,7 @@ void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind) 
 void ferry__slot_close(ferry_loop *loop, ferry_op *op) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     int kind = slot->kind;
-    if (kind == KIND_UNKNOWN) kind = ferry__os_fd_kind(op->fd);
+    if (kind == KIND_UNKNOWN) kind = ask_kind(loop, op->fd);
     if (kind < 0 || slot->flags & SLOT_CLOSING) {
         ferry__op_end(loop, op, FERRY_EBADF, 0);
         return;
@@ -422,6 +430,7 @@ static void linger_begin(ferry_loop *loop, struct ferry__slot *slot) {
     slot->flags |= SLOT_LINGERING;
     op->more = limit;
     op->len = LINGER_TICK_NS;
+    loop->stats.system_others++;
     (void)ferry__os_shutdown(op->fd, FERRY_SHUT_WRITE);
     ferry__slot_linger(loop, op);
 }
@@ -433,6 +442,7 @@ void ferry__slot_linger(ferry_loop *loop, ferry_op *op) {
         if (slot->flags & SLOT_NOTICE) ferry__zerocopy_abandon(loop, op->fd);
         return;
     }
+    loop->stats.system_others++;
     bool settled = ferry__os_settled(op->fd);
     if (!settled && loop->now < op->more) {
         op->timer.when = ferry__time_add(loop->now, op->len);
@@ -451,7 +461,11 @@ void ferry__slot_linger(ferry_loop *loop, ferry_op *op) {
 
 static void close_begin(ferry_loop *loop, struct ferry__slot *slot) {
     ferry_op *op = slot->closer;
-    bool lingers = slot->kind == KIND_STREAM && slot->flags & SLOT_SENT && ferry__os_unread(op->fd);
+    bool lingers = false;
+    if (slot->kind == KIND_STREAM && slot->flags & SLOT_SENT) {
+        loop->stats.system_others++;
+        lingers = ferry__os_unread(op->fd);
+    }
     if (lingers && !(op->bits & BIT_EXPIRED)) {
         linger_begin(loop, slot);
     } else {

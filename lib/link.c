@@ -1,7 +1,7 @@
 /* link.c - one operation after another: `then` starts when `first` has succeeded, else it ends.
  *
  * Done in user space, for all kinds alike. An operation that is linked and not yet submitted is in
- * OP_LINKED, from its submit on in OP_LINK_WAIT; it remembers in its result, which nobody reads
+ * OP_LINKED, from its submit on in OP_LINK_WAIT; it remembers in transferred, which nobody reads
  * meanwhile, whom it waits for. Both are on a list found through the address of that one, since an
  * operation has no room to remember who waits for it: it has but a mark, BIT_LINKED, which makes
  * its delivery look here. Before its callback those that wait are told the outcome, as it may be
@@ -17,16 +17,15 @@
 /* In the place of whom it waits for: the outcome. No operation lies at such an address. */
 enum { OUTCOME_BAD = 0, OUTCOME_GOOD = 1 };
 
-static struct ferry__list *bucket_of(ferry_loop *loop, int64_t first) {
+static struct ferry__list *bucket_of(ferry_loop *loop, uint64_t first) {
     /* The upper bits of a multiplication by an odd number with well-mixed bits. */
-    uint64_t hash = (uint64_t)first * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = first * UINT64_C(0x9e3779b97f4a7c15);
     return &loop->linked[hash >> (64 - LINK_BUCKETS_SHIFT)];
 }
 
 static struct ferry__list *list_of(ferry_loop *loop, const ferry_op *then) {
-    return then->result <= OUTCOME_GOOD && then->result >= OUTCOME_BAD
-               ? &loop->link_settled
-               : bucket_of(loop, then->result);
+    return then->transferred <= OUTCOME_GOOD ? &loop->link_settled
+                                             : bucket_of(loop, then->transferred);
 }
 
 int ferry_link(ferry_loop *loop, ferry_op *first, ferry_op *then) {
@@ -36,9 +35,9 @@ int ferry_link(ferry_loop *loop, ferry_op *first, ferry_op *then) {
                      first->state != OP_RETURNED && first->state < OP_STATE_COUNT;
     if (!in_flight || then->state != OP_IDLE) return FERRY_EINVAL;
     first->bits |= BIT_LINKED;
-    then->result = (int64_t)(uintptr_t)first;
+    then->transferred = (uint64_t)(uintptr_t)first;
     ferry__op_move(then, OP_LINKED);
-    ferry__list_push(bucket_of(loop, then->result), then);
+    ferry__list_push(bucket_of(loop, then->transferred), then);
     loop->linked_count++;
     return 0;
 }
@@ -55,6 +54,7 @@ static void check_loop(ferry_loop *loop, const ferry_op *then) {
 
 static void take_out(ferry_loop *loop, ferry_op *then) {
     ferry__list_remove(list_of(loop, then), then);
+    then->transferred = 0;
     loop->linked_count--;
 }
 
@@ -98,7 +98,7 @@ static int enter_slots(ferry_loop *loop, ferry_op *then) {
 }
 
 bool ferry__link_waits(ferry_loop *loop, ferry_op *then, int *error) {
-    if (then->result == OUTCOME_BAD) {
+    if (then->transferred == OUTCOME_BAD) {
         if (*error == 0) *error = FERRY_ECANCELED;
         return false;
     }
@@ -115,7 +115,7 @@ bool ferry__link_waits(ferry_loop *loop, ferry_op *then, int *error) {
 /* ---- Around the final callback ----------------------------------------------------------- */
 
 static void settle(ferry_loop *loop, ferry_op *then, bool good) {
-    then->result = good ? OUTCOME_GOOD : OUTCOME_BAD;
+    then->transferred = good ? OUTCOME_GOOD : OUTCOME_BAD;
     if (then->state == OP_LINK_WAIT) {
         ferry__list_push(&loop->link_settled, then);
     } else {
@@ -133,12 +133,12 @@ static bool is_good(const ferry_op *first) {
 }
 
 void ferry__link_settle(ferry_loop *loop, const ferry_op *first) {
-    int64_t known_as = (int64_t)(uintptr_t)first;
+    uint64_t known_as = (uint64_t)(uintptr_t)first;
     struct ferry__list *bucket = bucket_of(loop, known_as);
     ferry_op *next;
     for (ferry_op *then = bucket->head; then != NULL; then = next) {
         next = ferry__list_next(bucket, then);
-        if (then->result != known_as) continue;
+        if (then->transferred != known_as) continue;
         ferry__list_remove(bucket, then);
         settle(loop, then, is_good(first));
     }
@@ -147,8 +147,9 @@ void ferry__link_settle(ferry_loop *loop, const ferry_op *first) {
 void ferry__link_release(ferry_loop *loop) {
     while (loop->link_settled.head != NULL) {
         ferry_op *then = loop->link_settled.head;
+        bool good = then->transferred == OUTCOME_GOOD;
         take_out(loop, then);
-        if (then->result == OUTCOME_GOOD) {
+        if (good) {
             leave_slots(loop, then);
             if (ferry__op_row(then)->result == RESULT_LENT) ferry__op_pool(then)->users--;
             ferry__submit_waited(loop, then);
@@ -161,7 +162,7 @@ void ferry__link_release(ferry_loop *loop) {
 /* ---- Ending early ------------------------------------------------------------------------ */
 
 void ferry__link_withdraw(ferry_loop *loop, ferry_op *then) {
-    if (then->result != OUTCOME_BAD) {
+    if (then->transferred != OUTCOME_BAD) {
         check_loop(loop, then);
         take_out(loop, then);
     }

@@ -60,7 +60,7 @@ static void loop_init(ferry_loop *loop, const ferry_config *config) {
     loop->release = config->release;
     loop->allocator_context = config->allocator_context;
     loop->stats.allocations = 1;
-    loop->gate = GATE_NEW;
+    loop->gate = GATE_NEW | GATE_STALE;
     loop->fork_count = ferry__os_fork_count;
     loop->ending = &loop->finished;
     loop->slot_top = -1;
@@ -77,6 +77,7 @@ static void loop_init(ferry_loop *loop, const ferry_config *config) {
     atomic_init(&loop->inbox.stop, false);
     atomic_init(&loop->inbox.refuses, false);
     atomic_init(&loop->inbox.signalled, false);
+    atomic_init(&loop->inbox.measures, false);
     atomic_init(&loop->inbox.wakeups, 0);
 }
 
@@ -105,6 +106,7 @@ static void loop_free(ferry_loop *loop) {
     ferry__os_unreserve(loop->later.at, (loop->later.mask + 1u) * sizeof *loop->later.at);
     ferry__os_unreserve(loop->slots, slots_bytes(loop->slot_count));
     ferry__os_unreserve(loop->spares, spares_bytes(loop->slot_count));
+    ferry__measures_free(loop);
     loop->release(loop->raw, loop->allocator_context);
 }
 
@@ -134,6 +136,7 @@ static int loop_make(ferry_loop **made, const ferry_config *config,
         return error;
     }
     *made = loop;
+    FERRY__PROBE2(loop_open, loop, loop->backend->name);
     return 0;
 }
 
@@ -172,10 +175,18 @@ void ferry__loop_misused(const ferry_loop *loop, const ferry_op *op) {
     if (is_forked(loop)) {
         ferry__op_fatal(op, "was handed to a loop of the parent process; open one in the child");
     }
+    if (loop->gate & GATE_DUMP) {
+        ferry__op_fatal(op, "was handed to a loop from inside ferry_dump(), which may only look");
+    }
     if (!is_owner(loop)) {
         ferry__op_fatal(op, "was handed to a loop by a thread that does not own it; "
                             "use ferry_post() from other threads");
     }
+}
+
+void ferry__loop_look_at_clock(ferry_loop *loop) {
+    loop->now = ferry__os_clock();
+    loop->gate &= ~(uint32_t)GATE_STALE;
 }
 
 /* ---- Delivery ---------------------------------------------------------------------------- */
@@ -202,6 +213,29 @@ static inline bool may_hand_over(ferry_loop *loop, const ferry_op *op) {
     return false;
 }
 
+/* The same, with a look at the clock before and after a callback. */
+static FERRY__NOINLINE void hand_over_timed(ferry_loop *loop, ferry_op *op, ferry_cb *done) {
+    unsigned code = op->code; /* op may be gone afterwards */
+    uint64_t start = ferry__os_clock();
+    hand_over(loop, op, done);
+    if ((uintptr_t)done > (uintptr_t)FERRY_PULL) {
+        ferry__callback_add(loop, code, ferry__os_clock() - start);
+    }
+}
+
+static inline void hand_over_measured(ferry_loop *loop, ferry_op *op, ferry_cb *done) {
+    if (FERRY__UNLIKELY(loop->measures & FERRY_MEASURE_CALLBACKS)) {
+        hand_over_timed(loop, op, done);
+    } else {
+        hand_over(loop, op, done);
+    }
+}
+
+static void complete(ferry_loop *loop, ferry_op *op, ferry_cb *done) {
+    FERRY__PROBE5(complete, loop, op, op->code, op->result, op->flags);
+    hand_over_measured(loop, op, done);
+}
+
 /* Calls back. The operation is idle before its final callback, which may free it: nothing of it is
  * read afterwards. */
 static void slot_leave(ferry_loop *loop, ferry_fd fd) {
@@ -213,7 +247,8 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
     ferry_cb *done = op->done;
     if (FERRY__UNLIKELY(op->flags & FERRY_MORE)) {
         ferry__op_continue(loop, op);
-        hand_over(loop, op, done);
+        complete(loop, op, done);
+        ferry__op_begins_again(loop, op);
         ferry__op_continued(loop, op);
     } else {
         if (op->bits & BIT_SLOT) slot_leave(loop, op->fd);
@@ -230,8 +265,9 @@ static void deliver(ferry_loop *loop, ferry_op *op) {
         if (FERRY__UNLIKELY(linked)) ferry__link_settle(loop, op);
         loop->in_flight--;
         loop->stats.completed++;
+        ferry__latency_add(loop, op->code, op->timer.when);
         ferry__op_move(op, OP_IDLE);
-        hand_over(loop, op, done);
+        complete(loop, op, done);
         if (puts) ferry__pool_sent(op);
         if (FERRY__UNLIKELY(linked)) ferry__link_release(loop);
     }
@@ -251,9 +287,21 @@ static bool has_results(const ferry_loop *loop) {
     return loop->later.head != loop->later.tail || has_new(loop);
 }
 
+/* For those who look; a code that the compiler knows costs nothing. */
+static FERRY__ALWAYS_INLINE void note_ordinary(const ferry_loop *loop,
+                                               const struct ferry__record *record,
+                                               enum ferry_op_code code, bool measured) {
+    FERRY__PROBE5(complete, loop, record->op, code, record->result, 0);
+    if (measured && loop->latencies != NULL) { /* a callback may have turned them off */
+        ferry__histogram_add(&loop->latencies[code], loop->now - (uint64_t)record->op->result);
+    }
+}
+
 /* The short way out for what came the short way in (submit.c): a plain transfer that is whole, not
  * asked to end, alone in its lane. NULL, with nothing changed, if the record is something else. */
-static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__record *record) {
+static FERRY__ALWAYS_INLINE ferry_op *land_ordinary(ferry_loop *loop,
+                                                    const struct ferry__record *record,
+                                                    bool measured) {
     ferry_op *op = record->op;
     bool sends = ferry__op_is_plain_send(op, OP_IN_LANE);
     if (sends) {
@@ -269,10 +317,14 @@ static inline ferry_op *land_ordinary(ferry_loop *loop, const struct ferry__reco
     slot->busy--;
     if (sends) {
         slot->flags |= SLOT_SENT;
-    } else if (record->flags & RECORD_MORE_THERE) {
-        slot->flags &= (uint16_t)~SLOT_DRAINED;
+        note_ordinary(loop, record, FERRY_OP_SEND, measured);
     } else {
-        slot->flags |= SLOT_DRAINED;
+        if (record->flags & RECORD_MORE_THERE) {
+            slot->flags &= (uint16_t)~SLOT_DRAINED;
+        } else {
+            slot->flags |= SLOT_DRAINED;
+        }
+        note_ordinary(loop, record, FERRY_OP_RECV, measured);
     }
     op->result = record->result;
     op->transferred = (uint64_t)record->result;
@@ -307,7 +359,8 @@ static unsigned deliver_rare(ferry_loop *loop, const struct ferry__record *recor
     op = ferry__pool_land_ordinary(loop, record);
     if (op == NULL) op = land(loop, record);
     if (op == NULL) return 0;
-    hand_over(loop, op, op->done);
+    hand_over_measured(loop, op, op->done);
+    ferry__op_begins_again(loop, op);
     if (FERRY__UNLIKELY(op->bits & BIT_LAST)) ferry__op_last(loop, op);
     return 1;
 }
@@ -332,14 +385,14 @@ static void later_turn_over(ferry_loop *loop, uint32_t end) {
 }
 
 /* Records, some at a time; as many as there are of the ordinary kind. */
-static unsigned deliver_records(ferry_loop *loop, unsigned left) {
+static FERRY__ALWAYS_INLINE unsigned deliver_some(ferry_loop *loop, unsigned left, bool measured) {
     unsigned until = left > AT_ONCE ? left - AT_ONCE : 0;
     while (left != until && ferry__records_any(loop) && !stop_called(loop)) {
         const struct ferry__record *record =
             &loop->records.at[loop->records.head & loop->records.mask];
         if (!may_hand_over(loop, record->op)) break;
         loop->records.head++;
-        ferry_op *op = land_ordinary(loop, record);
+        ferry_op *op = land_ordinary(loop, record, measured);
         if (FERRY__UNLIKELY(op == NULL)) {
             left -= deliver_rare(loop, record);
             if (loop->landed.head != NULL || later_is_full(loop)) break;
@@ -351,10 +404,23 @@ static unsigned deliver_records(ferry_loop *loop, unsigned left) {
         loop->in_flight--;
         loop->stats.completed++;
         ferry__op_move(op, OP_IDLE);
-        hand_over(loop, op, done);
+        if (measured) {
+            hand_over_measured(loop, op, done);
+        } else {
+            hand_over(loop, op, done);
+        }
         if (puts) ferry__pool_sent(op);
     }
     return left;
+}
+
+/* Written out twice, so that what is not measured costs nothing. */
+static unsigned deliver_records(ferry_loop *loop, unsigned left) {
+    return deliver_some(loop, left, false);
+}
+
+static unsigned deliver_records_measured(ferry_loop *loop, unsigned left) {
+    return deliver_some(loop, left, true);
 }
 
 static unsigned deliver_list(ferry_loop *loop, struct ferry__list *list, unsigned left,
@@ -377,7 +443,8 @@ static unsigned deliver_from(ferry_loop *loop, unsigned place, unsigned left, ui
     if (FERRY__UNLIKELY(loop->later.head != later)) {
         left = deliver_later(loop, left, later);
     } else if (loop->landed.head == NULL) {
-        left = deliver_records(loop, left);
+        left = FERRY__UNLIKELY(loop->measures != 0) ? deliver_records_measured(loop, left)
+                                                    : deliver_records(loop, left);
     }
     return loop->landed.head ? deliver_list(loop, &loop->landed, left, TURN_CALLBACKS) : left;
 }
@@ -454,10 +521,13 @@ static void flush(ferry_loop *loop) {
 
 static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
     loop->stats.turns++;
+    FERRY__PROBE2(turn, loop, loop->in_flight);
     flush(loop);
     uint64_t deadline = wait_deadline(loop, may_wait, limit);
     if (deadline != 0 && !ferry__inbox_sleep(loop)) deadline = 0;
+    FERRY__PROBE2(wait_begin, loop, deadline);
     int error = loop->backend->wait(loop, deadline);
+    FERRY__PROBE3(wait_end, loop, error, loop->records.tail - loop->records.head);
     ferry__inbox_awake(loop);
     loop->now = ferry__os_clock();
     loop->ending = &loop->due;
@@ -492,13 +562,13 @@ bool ferry__loop_runs_here(const ferry_loop *loop) {
 
 static int enter(ferry_loop *loop) {
     if (is_forked(loop)) return FERRY_EFORKED;
-    if (loop->running) return FERRY_EBUSY;
+    if (loop->running || loop->gate & GATE_DUMP) return FERRY_EBUSY;
     if (loop->gate & GATE_NEW) {
         int error = adopt(loop);
         if (error != 0) return error;
     }
     ferry__loop_check(loop, NULL);
-    loop->gate &= ~(uint32_t)GATE_QUIET;
+    loop->gate &= ~(uint32_t)(GATE_STALE | GATE_QUIET);
     return 0;
 }
 
@@ -545,6 +615,7 @@ static void begin(ferry_loop *loop) {
 static void end(ferry_loop *loop) {
     runs_here = loop->runs_inside;
     loop->running = false;
+    loop->gate |= GATE_STALE;
 }
 
 static int left_over(ferry_loop *loop, int error) {
@@ -629,13 +700,12 @@ static void stop_list(ferry_loop *loop, struct ferry__list *list) {
     }
 }
 
+/* What goes on after the callback that is next, in one of these lists, is asked to end after it. */
 static void stop_all(ferry_loop *loop) {
     ferry__link_stop_all(loop, FERRY_FD_NONE, true);
-    stop_list(loop, &loop->backlog);
-    stop_list(loop, &loop->paused);
-    stop_list(loop, &loop->work_waiting);
-    stop_list(loop, &loop->running_free);
-    for (unsigned i = 0; i < SERVICES; i++) stop_list(loop, &loop->served[i]);
+    for (const struct ferry__place *place = ferry__places; place->state != OP_IDLE; place++) {
+        stop_list(loop, ferry__place_list(loop, place));
+    }
     while (ferry__work_cancel_any(loop, FERRY_FD_NONE)) {
     }
     ferry__names_cancel_all(loop);
@@ -644,10 +714,6 @@ static void stop_all(ferry_loop *loop) {
     for (ferry_fd fd = 0; fd <= loop->slot_top; fd++) {
         if (ferry__slot(loop, fd)->busy > 0) ferry__slot_cancel(loop, fd);
     }
-    /* What goes on after the callback that is next waits again after it. */
-    stop_list(loop, &loop->due);
-    stop_list(loop, &loop->landed);
-    stop_list(loop, &loop->finished);
 }
 
 int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
@@ -658,6 +724,7 @@ int ferry_loop_drain(ferry_loop *loop, uint64_t timeout_ns) {
     atomic_store_explicit(&loop->inbox.stop, false, memory_order_relaxed);
     loop->gate |= GATE_DRAIN;
     begin(loop);
+    FERRY__PROBE2(drain, loop, loop->in_flight);
     stop_all(loop);
     bool first = true;
     while (error == 0 && (loop->in_flight > 0 || posts_wait(loop))) {
@@ -680,7 +747,8 @@ int ferry_loop_close(ferry_loop *loop) {
     if (!forked) {
         /* Whoever started the loop's thread may close it, once that thread has ended. */
         if (!is_owner(loop) && !ferry__os_thread_ended(loop->owner)) ferry__loop_check(loop, NULL);
-        if (loop->running || loop->in_flight > 0 || loop->pools != NULL || posts_wait(loop)) {
+        if (loop->running || loop->in_flight > 0 || loop->pools != NULL || posts_wait(loop) ||
+            loop->gate & GATE_DUMP) {
             return FERRY_EBUSY;
         }
         ferry__work_close(loop);
@@ -690,6 +758,7 @@ int ferry_loop_close(ferry_loop *loop) {
     } else {
         ferry__work_abandon(loop);
     }
+    FERRY__PROBE1(loop_close, loop);
     loop->backend->close(loop, forked);
     if (loop->watches != NULL) ferry__watch_close(loop);
     loop_free(loop);

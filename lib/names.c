@@ -44,7 +44,7 @@ struct resolver {
 
 struct names {
     struct ferry__signal has_work;
-    struct ferry__list queue; /* OP_LOOKUP; op->result: the loop */
+    struct ferry__list queue; /* OP_LOOKUP; op->transferred: the loop */
     uint32_t queued;          /* its length */
     uint32_t users;           /* loops */
     uint32_t threads;         /* idle or looking, not detached */
@@ -148,6 +148,11 @@ static bool is_number(const char *text) {
     return true;
 }
 
+/* Whose it is, while it waits in the queue. */
+static ferry_loop *loop_of(const ferry_op *op) {
+    return (ferry_loop *)(uintptr_t)op->transferred;
+}
+
 static void take(struct names *names, struct resolver *self) {
     ferry_op *op = names->queue.head;
     const ferry_query *query = op->buf;
@@ -155,7 +160,8 @@ static void take(struct names *names, struct resolver *self) {
     names->queued--;
     op->more = AT_SLOT_0 + (uint64_t)(self - names->slot);
     self->op = op;
-    self->loop = (ferry_loop *)(uintptr_t)op->result;
+    self->loop = loop_of(op);
+    op->transferred = 0;
     if (!self->detached) names->idle--;
     self->state = SLOT_LOOKING;
     struct ferry__lookup *lookup = &self->lookup;
@@ -174,12 +180,13 @@ static void hand_in(struct names *names, struct resolver *self, int error) {
     self->op = NULL;
     if (op != NULL) {
         ferry_addr *addrs = (ferry_addr *)(uintptr_t)op->offset;
-        op->result = error;
+        int64_t outcome = error;
         if (error == 0) {
-            op->result = ferry__os_lookup_copy(&self->lookup, op->buf, addrs, (size_t)op->len,
-                                               &op->transferred);
+            outcome = ferry__os_lookup_copy(&self->lookup, op->buf, addrs, (size_t)op->len,
+                                            &op->transferred);
         }
         op->more = AT_DONE;
+        op->link.prev = (ferry_op *)(intptr_t)outcome; /* an error, or a count: it is wide enough */
         ferry__inbox_push(self->loop, op);
     }
     if (self->detached) return;
@@ -348,18 +355,30 @@ static bool is_address(const ferry_query *query, ferry_addr *addr) {
     return ferry_addr_parse(addr, text) == 0;
 }
 
+/* Under the lock, and not done yet: nobody knows of op afterwards. */
+static void take_back(struct names *names, ferry_op *op) {
+    if (op->more == AT_QUEUE) {
+        ferry__list_remove(&names->queue, op);
+        names->queued--;
+        op->transferred = 0;
+        return;
+    }
+    struct resolver *self = &names->slot[op->more - AT_SLOT_0];
+    self->op = NULL;
+    if (!self->detached) names->abandoned++;
+}
+
 /* 0, or why there is nobody to take it. */
 static int enqueue(ferry_loop *loop, ferry_op *op) {
     if (!names_join(loop)) return FERRY_ENOMEM;
     struct names *names = process_names;
     op->more = AT_QUEUE;
-    op->result = (int64_t)(uintptr_t)loop;
+    op->transferred = (uint64_t)(uintptr_t)loop;
     ferry__list_push(&names->queue, op);
     names->queued++;
     start_missing(names);
     if (names->threads + names->detached == 0) {
-        ferry__list_remove(&names->queue, op);
-        names->queued--;
+        take_back(names, op);
         return FERRY_EAGAIN;
     }
     if (names->queued > names->idle) loop->stats.names_waited++;
@@ -385,18 +404,6 @@ void ferry__names_submit(ferry_loop *loop, ferry_op *op) {
     ferry__op_end(loop, op, error, 0);
 }
 
-/* Under the lock, and not done yet: nobody knows of op afterwards. */
-static void take_back(struct names *names, ferry_op *op) {
-    if (op->more == AT_QUEUE) {
-        ferry__list_remove(&names->queue, op);
-        names->queued--;
-        return;
-    }
-    struct resolver *self = &names->slot[op->more - AT_SLOT_0];
-    self->op = NULL;
-    if (!self->detached) names->abandoned++;
-}
-
 bool ferry__names_cancel(ferry_loop *loop, ferry_op *op) {
     lock();
     bool taken = op->more != AT_DONE;
@@ -417,7 +424,7 @@ void ferry__names_cancel_all(ferry_loop *loop) {
     ferry_op *next;
     for (ferry_op *op = names->queue.head; op != NULL; op = next) {
         next = ferry__list_next(&names->queue, op);
-        if (op->result != (int64_t)(uintptr_t)loop) continue;
+        if (loop_of(op) != loop) continue;
         take_back(names, op);
         ferry__list_push(&taken, op);
     }
@@ -434,6 +441,23 @@ void ferry__names_cancel_all(ferry_loop *loop) {
         ferry__list_remove(&taken, op);
         loop->lookups--;
         ferry__op_end(loop, op, FERRY_ECANCELED, 0);
+    }
+}
+
+int64_t ferry__names_outcome(const ferry_op *op) {
+    return (int64_t)(intptr_t)op->link.prev;
+}
+
+void ferry__names_find(const ferry_loop *loop, struct ferry__found *found) {
+    const struct ferry__list *queue = &process_names->queue;
+    for (ferry_op *op = queue->head; op != NULL; op = ferry__list_next(queue, op)) {
+        if (loop_of(op) == loop) ferry__found_add(found, op, "waiting for a resolver");
+    }
+    for (unsigned i = 0; i < SLOTS; i++) {
+        const struct resolver *resolver = &process_names->slot[i];
+        if (resolver->op != NULL && resolver->loop == loop) {
+            ferry__found_add(found, resolver->op, "being looked up");
+        }
     }
 }
 

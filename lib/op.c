@@ -19,19 +19,19 @@ static void complain(const char *text) {
 static const char *const state_names[OP_STATE_COUNT] = {
     [OP_IDLE] = "idle",
     [OP_LANE] = "waiting in its lane",
-    [OP_BACKLOG] = "waiting",
+    [OP_BACKLOG] = "waiting for room with the system",
     [OP_PAUSED] = "waiting for descriptors",
-    [OP_WORK_WAIT] = "waiting",
+    [OP_WORK_WAIT] = "waiting for room with the workers",
     [OP_CLOSING] = "closing",
     [OP_DRY] = "waiting for a buffer of its pool",
     [OP_SPENT] = "waiting for buffers to be given back",
-    [OP_IN_LANE] = "started",
-    [OP_RUNNING] = "started",
+    [OP_IN_LANE] = "with the system",
+    [OP_RUNNING] = "with the system",
     [OP_WORKING] = "with a worker",
     [OP_TIMER] = "ticking",
     [OP_POSTED] = "posted",
     [OP_RETURNED] = "given back with its buffer",
-    [OP_SERVED] = "waiting",
+    [OP_SERVED] = "waiting for its event",
     [OP_OWN] = "the library's own",
     [OP_LOOKUP] = "being looked up",
     [OP_LINKED] = "linked, not yet submitted",
@@ -137,6 +137,7 @@ void ferry__op_due(ferry_loop *loop, ferry_op *op) {
         ferry__op_end(loop, op, 0, 0);
     } else {
         uint64_t intervals = 1 + (loop->now - op->more) / op->len;
+        ferry__latency_add(loop, op->code, ferry__op_began(loop, op));
         op->more = ferry__time_add(op->more, intervals * op->len);
         op->result = (int64_t)intervals;
         op->flags = FERRY_MORE;
@@ -200,6 +201,7 @@ void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flag
     if (op->bits & BIT_STOPPING) loop->stopping--;
     if (ferry__op_row(op)->result == RESULT_LENT) ferry__pool_leave(op, result);
     op->bits &= (uint16_t) ~(BIT_CANCEL_OWED | BIT_STOPPING);
+    op->timer.when = ferry__op_began(loop, op);
     op->result = result;
     if (op->bits & BIT_WRITE_LANE && ferry__zerocopy_holds(loop, op, flags)) return;
     op->flags = flags;
@@ -292,6 +294,7 @@ void ferry__op_flush_cancels(ferry_loop *loop) {
 
 void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     int error = expired ? FERRY_ETIMEDOUT : FERRY_ECANCELED;
+    if (op->state != OP_IDLE) FERRY__PROBE3(stop, loop, op, expired);
     switch ((enum ferry__op_state)op->state) {
     case OP_IDLE:
     case OP_POSTED:
@@ -318,7 +321,10 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
         return;
     case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
     case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;
-    case OP_WORK_WAIT: ferry__list_remove(&loop->work_waiting, op); break;
+    case OP_WORK_WAIT:
+        ferry__list_remove(&loop->work_waiting, op);
+        loop->stats.work_in_loop--;
+        break;
     case OP_TIMER: break;
     case OP_WORKING:
         if (!ferry__work_cancel(loop, op)) {
@@ -423,8 +429,10 @@ ferry_op *ferry__op_more(ferry_loop *loop, ferry_op *op, int64_t result, uint32_
             again(loop, op);
         }
     }
+    ferry__latency_add(loop, op->code, ferry__op_began(loop, op));
     op->result = result;
     op->flags = FERRY_MORE;
+    FERRY__PROBE5(complete, loop, op, op->code, result, FERRY_MORE);
     return op;
 }
 
@@ -658,14 +666,15 @@ void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
         ferry__op_end(loop, op, 0, 0);
     } else if (op->state == OP_LOOKUP) {
         loop->lookups--;
-        ferry__op_end(loop, op, op->result, 0);
+        ferry__op_end(loop, op, ferry__names_outcome(op), 0);
     } else {
+        int64_t result = ferry__work_outcome(op);
         ferry__work_back(loop);
-        if (op->code == FERRY_OP_SPAWN && op->result == 0) ferry__spawn_done(loop, op);
+        if (op->code == FERRY_OP_SPAWN && result == 0) ferry__spawn_done(loop, op);
         if (op->code == FERRY_OP_WATCH) {
-            ferry__watch_arrived(loop, op);
+            ferry__watch_arrived(loop, op, result);
         } else {
-            ferry__files_land(loop, op);
+            ferry__files_land(loop, op, result);
         }
     }
 }

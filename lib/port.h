@@ -16,6 +16,8 @@
 #define FERRY__NOINLINE                                                                            \
     __attribute__((noinline)) /* what is rare, out of the way of what is not                       \
                                */
+#define FERRY__ALWAYS_INLINE inline __attribute__((always_inline))
+#define FERRY__PRINTF(text, rest) __attribute__((format(printf, text, rest)))
 #define FERRY__LIKELY(x) __builtin_expect(!!(x), 1)
 #define FERRY__UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define FERRY__HIGHEST_BIT(x) (63u - (unsigned)__builtin_clzll(x)) /* of a uint64_t, not 0 */

@@ -17,11 +17,12 @@ void ferry__inbox_wake(ferry_loop *loop) {
     if (atomic_load_explicit(&inbox->asleep, memory_order_seq_cst) &&
         atomic_exchange_explicit(&inbox->asleep, false, memory_order_seq_cst)) {
         atomic_fetch_add_explicit(&inbox->wakeups, 1, memory_order_relaxed);
+        FERRY__PROBE1(wake, loop);
         loop->backend->wake(loop);
     }
 }
 
-void ferry__inbox_push(ferry_loop *loop, ferry_op *op) {
+void ferry__inbox_put(ferry_loop *loop, ferry_op *op) {
     struct ferry__inbox *inbox = &loop->inbox;
     ferry_op *top = atomic_load_explicit(&inbox->top, memory_order_relaxed);
     do {
@@ -29,7 +30,16 @@ void ferry__inbox_push(ferry_loop *loop, ferry_op *op) {
         /* seq_cst: before the look at asleep; as a release it hands op's fields to inbox_take. */
     } while (!atomic_compare_exchange_weak_explicit(&inbox->top, &top, op, memory_order_seq_cst,
                                                     memory_order_relaxed));
+}
+
+void ferry__inbox_push(ferry_loop *loop, ferry_op *op) {
+    ferry__inbox_put(loop, op);
     ferry__inbox_wake(loop);
+}
+
+ferry_op *ferry__inbox_top(const ferry_loop *loop) {
+    /* acquire: as in inbox_take. What lies here stays as it is until the loop takes it. */
+    return atomic_load_explicit(&loop->inbox.top, memory_order_acquire);
 }
 
 ferry_op *ferry__inbox_take(ferry_loop *loop) {
@@ -77,6 +87,10 @@ int ferry_post(ferry_loop *loop, ferry_op *op, ferry_cb *cb) {
     op->asked = 0;
     op->bits = 0;
     op->transferred = 0;
+    /* relaxed: on its own. The loop's clock is its thread's, hence a look at the system's. */
+    bool measures = atomic_load_explicit(&loop->inbox.measures, memory_order_relaxed);
+    op->result = measures ? (int64_t)ferry__os_clock() : 0;
+    FERRY__PROBE2(post, loop, op);
     ferry__op_move(op, OP_POSTED);
     ferry__inbox_push(loop, op);
     return 0;

@@ -42,6 +42,7 @@ void ferry__served_result(ferry_loop *loop, ferry_op *op, int64_t result, bool m
         ferry__wheel_remove(&loop->wheel, op);
         op->bits &= (uint16_t)~BIT_TIMED;
     }
+    ferry__latency_add(loop, op->code, ferry__op_began(loop, op));
     op->result = result;
     op->flags = FERRY_MORE;
     ferry__op_move(op, OP_DONE);

@@ -141,9 +141,15 @@ void ferry__submit(ferry_loop *loop, ferry_op *op) {
     const struct ferry__op_row *row = ferry__op_row(op);
     ferry__loop_check(loop, op);
     ferry__loop_touch(loop);
-    if (FERRY__UNLIKELY(op->state == OP_LINKED)) op->asked &= ~ASKED_LINKED;
+    if (FERRY__UNLIKELY(loop->gate & GATE_STALE)) ferry__loop_look_at_clock(loop);
+    if (FERRY__UNLIKELY(op->state == OP_LINKED)) {
+        op->asked &= ~ASKED_LINKED;
+    } else {
+        op->transferred = 0; /* else it says for whom it waits */
+    }
+    FERRY__PROBE5(submit, loop, op, op->code, op->fd, op->len);
+    ferry__op_begins(loop, op);
     op->bits = 0;
-    op->transferred = 0;
     loop->in_flight++;
     if (op->asked & FERRY_BACKGROUND) {
         op->bits = BIT_BACKGROUND;
@@ -208,6 +214,9 @@ static inline bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned whic
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     struct ferry__list *lane = &slot->lane[which];
     if (lane->head != NULL || !ferry__slot_is_ordinary(slot)) return false;
+    FERRY__PROBE5(submit, loop, op, which == WRITE_LANE ? FERRY_OP_SEND : FERRY_OP_RECV, op->fd,
+                  op->len);
+    ferry__op_begins(loop, op);
     op->transferred = 0;
     op->bits = which == WRITE_LANE ? BIT_SLOT | BIT_WRITE_LANE : BIT_SLOT;
     loop->in_flight++;

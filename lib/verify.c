@@ -10,7 +10,8 @@
  *   4  slot->busy is at least the operations in its lists; zero if it was reset.
  *   5  The dirty list holds exactly the slots flagged so.
  *   6  Each entry of the wheel is marked, lies in the bin that its time names, and is counted.
- *   7  in_flight counts all that the lists, the wheel, the workers and the resolvers hold.
+ *   7  in_flight counts all that the lists, the wheel, the workers and the resolvers hold, which is
+ *      all that ferry__each() finds.
  *   8  background counts those of them that are marked so.
  *   9  cancels_owed and stopping count the operations marked so.
  *  10  No more records than the ring holds; no more work out than allowed.
@@ -25,7 +26,11 @@ struct tally {
     uint64_t operations, background, owed, stopping, signals;
 };
 
-static void count(struct tally *tally, const ferry_op *op) {
+/* Posts count from their arrival on. */
+static void count(void *context, ferry_op *op, const char *where) {
+    struct tally *tally = context;
+    (void)where;
+    if (op->state == OP_POSTED) return;
     tally->operations++;
     tally->background += (op->bits & BIT_BACKGROUND) != 0;
     tally->owed += (op->bits & BIT_CANCEL_OWED) != 0;
@@ -33,18 +38,16 @@ static void count(struct tally *tally, const ferry_op *op) {
     tally->stopping += op->state != OP_DONE && op->bits & BIT_STOPPING;
 }
 
-static uint32_t verify_list(struct tally *tally, const struct ferry__list *list,
-                            enum ferry__op_state state) {
+static uint32_t verify_list(const struct ferry__list *list, enum ferry__op_state state) {
     uint32_t length = 0;
     for (const ferry_op *op = list->head; op != NULL; op = ferry__list_next(list, op)) {
         FERRY__ASSERT(op->state == state); /* 1 */
-        count(tally, op);
         length++;
     }
     return length;
 }
 
-static uint32_t verify_lane(struct tally *tally, const struct ferry__slot *slot, unsigned which) {
+static uint32_t verify_lane(const struct ferry__slot *slot, unsigned which) {
     const struct ferry__list *lane = &slot->lane[which];
     uint32_t length = 0, connects = 0;
     uint32_t started_max = which == WRITE_LANE && slot->gathered > 1 ? slot->gathered : 1;
@@ -55,7 +58,6 @@ static uint32_t verify_lane(struct tally *tally, const struct ferry__slot *slot,
         FERRY__ASSERT(((op->bits & BIT_WRITE_LANE) != 0) == (which == WRITE_LANE)); /* 1 */
         FERRY__ASSERT(op->state != OP_LANE || !(slot->flags & SLOT_CLOSING));       /* 2 */
         connects += op->code == FERRY_OP_CONNECT;
-        count(tally, op);
         length++;
     }
     FERRY__ASSERT(connects == (which == WRITE_LANE ? slot->connects : 0)); /* 3 */
@@ -63,22 +65,19 @@ static uint32_t verify_lane(struct tally *tally, const struct ferry__slot *slot,
     return length;
 }
 
-static uint32_t verify_slot(struct tally *tally, const struct ferry__slot *slot) {
-    uint32_t held = verify_lane(tally, slot, READ_LANE);
-    held += verify_lane(tally, slot, WRITE_LANE);
-    held += verify_list(tally, &slot->running, OP_RUNNING);
+static uint32_t verify_slot(const struct ferry__slot *slot) {
+    uint32_t held = verify_lane(slot, READ_LANE);
+    held += verify_lane(slot, WRITE_LANE);
+    held += verify_list(&slot->running, OP_RUNNING);
     FERRY__ASSERT(slot->busy >= held);                                            /* 4 */
     FERRY__ASSERT((slot->closer != NULL) == ((slot->flags & SLOT_CLOSING) != 0)); /* 1 */
-    if (slot->closer != NULL) {
-        FERRY__ASSERT(slot->closer->state == OP_CLOSING); /* 1 */
-        count(tally, slot->closer);
-    }
+    FERRY__ASSERT(slot->closer == NULL || slot->closer->state == OP_CLOSING);     /* 1 */
     return (slot->flags & SLOT_DIRTY) != 0;
 }
 
-static void verify_slots(const ferry_loop *loop, struct tally *tally) {
+static void verify_slots(const ferry_loop *loop) {
     uint32_t dirty = 0, listed = 0;
-    for (int32_t fd = 0; fd <= loop->slot_top; fd++) dirty += verify_slot(tally, &loop->slots[fd]);
+    for (int32_t fd = 0; fd <= loop->slot_top; fd++) dirty += verify_slot(&loop->slots[fd]);
     for (const struct ferry__slot *slot = loop->dirty_first; slot != NULL;
          slot = slot->next_dirty) {
         FERRY__ASSERT(slot->flags & SLOT_DIRTY); /* 5 */
@@ -87,7 +86,7 @@ static void verify_slots(const ferry_loop *loop, struct tally *tally) {
     FERRY__ASSERT(dirty == listed); /* 5 */
 }
 
-static void verify_wheel(const ferry_loop *loop, struct tally *tally) {
+static void verify_wheel(const ferry_loop *loop) {
     const struct ferry__wheel *wheel = &loop->wheel;
     size_t entries = 0;
     for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
@@ -98,7 +97,6 @@ static void verify_wheel(const ferry_loop *loop, struct tally *tally) {
                 uint64_t tick = op->timer.when >> WHEEL_SHIFT;
                 FERRY__ASSERT(op->bits & BIT_TIMED);                                     /* 6 */
                 FERRY__ASSERT(tick <= wheel->tick || (tick >> (6 * level)) % 64 == bin); /* 6 */
-                if (op->state == OP_TIMER) count(tally, op);
                 entries++;
             }
         }
@@ -106,20 +104,18 @@ static void verify_wheel(const ferry_loop *loop, struct tally *tally) {
     FERRY__ASSERT(entries == wheel->count); /* 6 */
     for (const ferry_op *op = loop->to_stamp; op != NULL; op = op->timer.next) {
         FERRY__ASSERT(op->bits & BIT_STAMP); /* 6 */
-        if (op->state == OP_TIMER) count(tally, op);
     }
 }
 
-static void verify_links(const ferry_loop *loop, struct tally *tally) {
+static void verify_links(const ferry_loop *loop) {
     uint64_t linked = 0;
     for (unsigned i = 0; i < LINK_BUCKETS; i++) {
         const struct ferry__list *list = &loop->linked[i];
         for (const ferry_op *op = list->head; op != NULL; op = ferry__list_next(list, op)) {
-            const ferry_op *first = (const ferry_op *)(uintptr_t)op->result;
+            const ferry_op *first = (const ferry_op *)(uintptr_t)op->transferred;
             FERRY__ASSERT(op->state == OP_LINKED || op->state == OP_LINK_WAIT);  /* 1 */
             FERRY__ASSERT(first->state != OP_IDLE && first->state != OP_LINKED); /* 12 */
             FERRY__ASSERT(first->bits & BIT_LINKED);                             /* 12 */
-            if (op->state == OP_LINK_WAIT) count(tally, op);
             linked++;
         }
     }
@@ -130,22 +126,15 @@ static void verify_links(const ferry_loop *loop, struct tally *tally) {
 void ferry__verify(ferry_loop *loop) {
     struct tally tally = {0, 0, 0, 0, 0};
     uint64_t waits = 0;
-    verify_slots(loop, &tally);
-    verify_wheel(loop, &tally);
-    verify_list(&tally, &loop->landed, OP_DONE);
-    verify_list(&tally, &loop->due, OP_DONE);
-    verify_list(&tally, &loop->finished, OP_DONE);
-    verify_list(&tally, &loop->backlog, OP_BACKLOG);
-    verify_list(&tally, &loop->running_free, OP_RUNNING);
-    verify_list(&tally, &loop->paused, OP_PAUSED);
-    verify_list(&tally, &loop->work_waiting, OP_WORK_WAIT);
-    for (unsigned i = 0; i < SERVICES; i++) verify_list(&tally, &loop->served[i], OP_SERVED);
-    verify_links(loop, &tally);
-    uint64_t elsewhere = loop->work_out + loop->lookups;
-    FERRY__ASSERT(tally.operations + elsewhere == loop->in_flight); /* 7 */
-    /* What other threads hold may be in the background or not. */
-    FERRY__ASSERT(loop->background >= tally.background);                              /* 8 */
-    FERRY__ASSERT(loop->background <= tally.background + elsewhere);                  /* 8 */
+    verify_slots(loop);
+    verify_wheel(loop);
+    verify_links(loop);
+    for (const struct ferry__place *place = ferry__places; place->state != OP_IDLE; place++) {
+        verify_list(ferry__place_list(loop, place), place->state);
+    }
+    if (!ferry__each(loop, count, &tally)) return;
+    FERRY__ASSERT(tally.operations == loop->in_flight);                               /* 7 */
+    FERRY__ASSERT(tally.background == loop->background);                              /* 8 */
     FERRY__ASSERT(tally.owed == loop->cancels_owed);                                  /* 9 */
     FERRY__ASSERT(tally.stopping == loop->stopping);                                  /* 9 */
     FERRY__ASSERT(loop->records.tail - loop->records.head <= loop->records.mask + 1); /* 10 */

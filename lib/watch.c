@@ -167,10 +167,9 @@ int64_t ferry__watch_add(const ferry_op *op) {
     return ferry__os_watch_add(watch_of(op)->source, op->buf);
 }
 
-void ferry__watch_arrived(ferry_loop *loop, ferry_op *op) {
+void ferry__watch_arrived(ferry_loop *loop, ferry_op *op, int64_t result) {
     struct ferry__watches *all = loop->watches;
     struct watch *watch = watch_of(op);
-    int64_t result = op->result;
     if (result >= 0) {
         uint64_t before = op->offset;
         op->offset = (uint64_t)result + 1;

@@ -16,8 +16,8 @@
 struct ferry__workers {
     struct ferry__lock lock;
     struct ferry__signal has_work;
-    struct ferry__list queue; /* operations in OP_WORKING that no worker has taken: loop_of() */
-    uint32_t queued;          /* its length */
+    ferry_op *first, *last; /* the queue, through link.next: OP_WORKING, no worker has it */
+    uint32_t queued;        /* its length */
     uint32_t threads, threads_max;
     uint32_t numbered; /* of the threads, those that have taken their number */
     uint32_t idle;
@@ -27,15 +27,52 @@ struct ferry__workers {
     struct ferry__thread thread[THREADS_MAX];
     const ferry_loop *serves[THREADS_MAX]; /* whose work a thread is at, until it has let go of it
                                             */
+    ferry_op *at[THREADS_MAX]; /* what a thread carries out, until that is in its loop's inbox */
     struct ferry__signal served;
 };
 
 static struct ferry__workers *shared_pool; /* guarded by ferry__os_process_lock() */
 
-/* Whose it is. It lies where the result will be: all else is the operation's own, to be used again
- * by a second try and by ferry_again(). */
+/* ---- The queue --------------------------------------------------------------------------- */
+
+/* Whose it is, while it is in the queue: in link.prev. All else is the operation's own, to be used
+ * again by a second try and by ferry_again(), or the loop's, which looks at it meanwhile. */
 static ferry_loop *loop_of(const ferry_op *op) {
-    return (ferry_loop *)(uintptr_t)op->result;
+    return (ferry_loop *)(void *)op->link.prev;
+}
+
+static void queue_push(struct ferry__workers *pool, ferry_loop *loop, ferry_op *op) {
+    op->link.prev = (ferry_op *)(void *)loop;
+    op->link.next = NULL;
+    if (pool->last != NULL) {
+        pool->last->link.next = op;
+    } else {
+        pool->first = op;
+    }
+    pool->last = op;
+    pool->queued++;
+}
+
+/* Takes out what comes after before, NULL for the first. */
+static void queue_take(struct ferry__workers *pool, ferry_op *before) {
+    ferry_op **link = before != NULL ? &before->link.next : &pool->first;
+    if (*link == pool->last) pool->last = before;
+    *link = (*link)->link.next;
+    pool->queued--;
+}
+
+/* What came of it, from the worker to the loop: in fields that nobody needs meanwhile. What users'
+ * functions return may be any number; else it is an error, a descriptor or a length. */
+static void outcome_put(ferry_op *op, int64_t outcome) {
+    if (op->code == FERRY_OP_WORK) {
+        op->more = (uint64_t)outcome;
+    } else {
+        op->link.prev = (ferry_op *)(intptr_t)outcome;
+    }
+}
+
+int64_t ferry__work_outcome(const ferry_op *op) {
+    return op->code == FERRY_OP_WORK ? (int64_t)op->more : (int64_t)(intptr_t)op->link.prev;
 }
 
 /* ---- A worker ---------------------------------------------------------------------------- */
@@ -47,24 +84,27 @@ static int64_t carry_out(const ferry_op *op) {
     return fn((void *)(uintptr_t)op->buf);
 }
 
-static void queue_remove(struct ferry__workers *pool, ferry_op *op) {
-    ferry__list_remove(&pool->queue, op);
-    pool->queued--;
-}
-
 static void *worker(void *arg) {
     struct ferry__workers *pool = arg;
     ferry__os_lock(&pool->lock);
     uint32_t self = pool->numbered++;
     for (;;) {
-        ferry_op *op = pool->queue.head;
+        ferry_op *op = pool->first;
         if (op != NULL) {
             ferry_loop *loop = loop_of(op);
-            queue_remove(pool, op);
+            queue_take(pool, NULL);
             pool->serves[self] = loop;
+            pool->at[self] = op;
             ferry__os_unlock(&pool->lock);
-            op->result = carry_out(op);
-            ferry__inbox_push(loop, op);
+            FERRY__PROBE3(work_begin, loop, op, op->code);
+            int64_t outcome = carry_out(op);
+            outcome_put(op, outcome);
+            FERRY__PROBE3(work_end, loop, op, outcome);
+            ferry__os_lock(&pool->lock); /* so that ferry__each() sees it in one place */
+            pool->at[self] = NULL;
+            ferry__inbox_put(loop, op);
+            ferry__os_unlock(&pool->lock);
+            ferry__inbox_wake(loop);
             ferry__os_lock(&pool->lock);
             pool->serves[self] = NULL;
             ferry__os_signal_all(&pool->served);
@@ -153,7 +193,7 @@ void ferry__work_abandon(ferry_loop *loop) {
 }
 
 /* Puts op into the queue. False if there is no thread to take it. */
-static bool pool_push(struct ferry__workers *pool, ferry_op *op) {
+static bool pool_push(struct ferry__workers *pool, ferry_loop *loop, ferry_op *op) {
     ferry__os_lock(&pool->lock);
     if (pool->queued >= pool->idle && pool->threads < pool->threads_max &&
         ferry__os_thread_start(&pool->thread[pool->threads], worker, pool) == 0) {
@@ -161,8 +201,7 @@ static bool pool_push(struct ferry__workers *pool, ferry_op *op) {
     }
     bool taken = pool->threads > 0;
     if (taken) {
-        ferry__list_push(&pool->queue, op);
-        pool->queued++;
+        queue_push(pool, loop, op);
         ferry__os_signal_one(&pool->has_work);
     }
     ferry__os_unlock(&pool->lock);
@@ -173,11 +212,9 @@ static bool pool_push(struct ferry__workers *pool, ferry_op *op) {
 
 static void hand_over(ferry_loop *loop, ferry_op *op) {
     if (loop->workers == NULL) pool_join(loop);
-    op->result = (int64_t)(uintptr_t)loop;
-    op->link.next = NULL;
     enum ferry__op_state before = (enum ferry__op_state)op->state;
     ferry__op_move(op, OP_WORKING);
-    if (loop->workers != NULL && pool_push(loop->workers, op)) {
+    if (loop->workers != NULL && pool_push(loop->workers, loop, op)) {
         loop->work_out++;
     } else {
         ferry__op_move(op, before);
@@ -190,6 +227,7 @@ void ferry__work_submit(ferry_loop *loop, ferry_op *op) {
         hand_over(loop, op);
     } else {
         loop->stats.work_waited++;
+        loop->stats.work_in_loop++;
         ferry__op_move(op, OP_WORK_WAIT);
         ferry__list_push(&loop->work_waiting, op);
     }
@@ -200,6 +238,7 @@ void ferry__work_back(ferry_loop *loop) {
     while (loop->work_waiting.head != NULL && loop->work_out < loop->work_max) {
         ferry_op *op = loop->work_waiting.head;
         ferry__list_remove(&loop->work_waiting, op);
+        loop->stats.work_in_loop--;
         hand_over(loop, op);
     }
 }
@@ -207,9 +246,9 @@ void ferry__work_back(ferry_loop *loop) {
 bool ferry__work_cancel(ferry_loop *loop, ferry_op *op) {
     struct ferry__workers *pool = loop->workers;
     ferry__os_lock(&pool->lock);
-    ferry_op *queued = pool->queue.head;
-    while (queued != NULL && queued != op) queued = ferry__list_next(&pool->queue, queued);
-    if (queued != NULL) queue_remove(pool, op);
+    ferry_op *before = NULL, *queued = pool->first;
+    for (; queued != NULL && queued != op; queued = queued->link.next) before = queued;
+    if (queued != NULL) queue_take(pool, before);
     ferry__os_unlock(&pool->lock);
     if (queued == NULL) return false;
     ferry__work_back(loop);
@@ -220,15 +259,51 @@ bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd) {
     struct ferry__workers *pool = loop->workers;
     if (pool == NULL || loop->work_out == 0) return false;
     ferry__os_lock(&pool->lock);
-    ferry_op *op = pool->queue.head;
+    ferry_op *before = NULL, *op = pool->first;
     while (op != NULL &&
            (loop_of(op) != loop || (fd != FERRY_FD_NONE && !ferry__op_uses(op, fd)))) {
-        op = ferry__list_next(&pool->queue, op);
+        before = op;
+        op = op->link.next;
     }
-    if (op != NULL) queue_remove(pool, op);
+    if (op != NULL) queue_take(pool, before);
     ferry__os_unlock(&pool->lock);
     if (op == NULL) return false;
     ferry__work_back(loop);
     ferry__op_end(loop, op, FERRY_ECANCELED, 0);
     return true;
+}
+
+/* ---- For those who look ------------------------------------------------------------------ */
+
+void ferry__work_lock(const ferry_loop *loop) {
+    ferry__os_lock(&loop->workers->lock);
+}
+
+void ferry__work_unlock(const ferry_loop *loop) {
+    ferry__os_unlock(&loop->workers->lock);
+}
+
+void ferry__work_find(const ferry_loop *loop, struct ferry__found *found) {
+    const struct ferry__workers *pool = loop->workers;
+    for (ferry_op *op = pool->first; op != NULL; op = op->link.next) {
+        if (loop_of(op) == loop) ferry__found_add(found, op, "waiting for a worker");
+    }
+    for (uint32_t i = 0; i < pool->numbered; i++) {
+        if (pool->at[i] != NULL && pool->serves[i] == loop) {
+            ferry__found_add(found, pool->at[i], "with a worker");
+        }
+    }
+}
+
+struct ferry__work_load ferry__work_load(const ferry_loop *loop) {
+    struct ferry__work_load load = {.queued = 0};
+    const struct ferry__workers *pool = loop->workers;
+    /* A fork may have left the lock taken, by a thread that is not here. */
+    if (pool == NULL || pool->fork_count != ferry__os_fork_count) return load;
+    ferry__work_lock(loop);
+    load.queued = pool->queued;
+    load.threads = pool->threads;
+    for (uint32_t i = 0; i < pool->numbered; i++) load.busy += pool->at[i] != NULL;
+    ferry__work_unlock(loop);
+    return load;
 }

@@ -159,6 +159,17 @@ void ferry__os_complain(const char *text, size_t len) {
     (void)wrote; /* nowhere left to complain */
 }
 
+int ferry__os_write(ferry_fd fd, const char *text, size_t len) {
+    while (len > 0) {
+        ssize_t wrote = ferry__calls.write(fd, text, len);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote < 0) return ferry__errno();
+        text += wrote;
+        len -= (size_t)wrote;
+    }
+    return 0;
+}
+
 _Noreturn void ferry__os_abort(void) {
     abort();
 }

@@ -189,6 +189,7 @@ static bool worth_entering(ferry_loop *loop, const struct uring *uring) {
     unsigned flags = IO_URING_READ_ONCE(*uring->ring.sq.kflags);
     if (flags & IORING_SQ_CQ_OVERFLOW) {
         loop->stats.overflows++;
+        FERRY__PROBE1(overflow, loop);
         return true;
     }
     return uring_unsubmitted(uring) > 0 || flags & IORING_SQ_TASKRUN ||

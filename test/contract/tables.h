@@ -58,6 +58,8 @@
     X(ops_basic_tests)                                                                             \
     X(ops_embed_tests)                                                                             \
     X(ops_embed_loops_tests)                                                                       \
+    X(ops_dump_tests)                                                                              \
+    X(ops_histograms_tests)                                                                        \
     X(ops_errors_tests)                                                                            \
     X(ops_accepts_tests)                                                                           \
     X(ops_addresses_tests)                                                                         \
@@ -98,6 +100,7 @@
     X(ops_calls_helpers)                                                                           \
     X(ops_embed_helpers)                                                                           \
     X(ops_link_helpers)                                                                            \
+    X(ops_dump_helpers)                                                                            \
     X(rule_01_helpers)                                                                             \
     X(rule_03_helpers)                                                                             \
     X(rule_04_helpers)                                                                             \
