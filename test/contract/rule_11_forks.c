@@ -241,7 +241,7 @@ static void contract_11_system_does_no_harm(void **state) {
     ferry_timer(loop, &timer.op, MS, MS, 0, probe_done);
     for (int i = 0; i < 8; i++) {
         assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
-        plain_send(fds[1], "abcdefgh" + i, 1);
+        plain_send(fds[1], &"abcdefgh"[i], 1);
         assert_int_equal(system("true"), 0);
     }
     probe_wait(loop, &p);
