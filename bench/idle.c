@@ -39,8 +39,7 @@ static void must(const char *what, int64_t error) {
     if (error < 0) fail(what, ferry_strerror(error));
 }
 
-/* ---- The client ---------------------------------------------------------------------------------
- */
+/* ---- The client ------------------------------------------------------------------------ */
 
 static void send_and_compare(int fd, unsigned number) {
     char out[MESSAGE_BYTES], in[MESSAGE_BYTES];
@@ -63,8 +62,7 @@ static _Noreturn void client(const ferry_addr *addr, int done, int leave) {
     _exit(read(leave, &byte, 1) != 0);
 }
 
-/* ---- The server ---------------------------------------------------------------------------------
- */
+/* ---- The server ------------------------------------------------------------------------ */
 
 static long resident_bytes(void) {
     FILE *file = fopen("/proc/self/status", "r");

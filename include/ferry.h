@@ -1317,8 +1317,7 @@ FERRY_API void ferry_temp_file(ferry_loop *loop, ferry_op *op, ferry_fd dir, cha
 FERRY_API void ferry_temp_dir(ferry_loop *loop, ferry_op *op, ferry_fd dir, char *name,
                               unsigned flags, ferry_cb *cb);
 
-/* ---- Files that are open ----------------------------------------------------------------------
- */
+/* ---- Files that are open --------------------------------------------------------------- */
 
 /* Sees to it that len bytes from offset on have their place on the device, so that writing them
  * cannot fail for want of space; the file grows to offset + len if it is shorter. Never done by

@@ -11,8 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- Writing and reading -----------------------------------------------------------------------
- */
+/* ---- Writing and reading --------------------------------------------------------------- */
 
 static int add_number(ferry_msg *msg, enum ferry_control_kind kind, enum ferry_family family,
                       int32_t number) {
@@ -168,8 +167,7 @@ static void ops_control_of_garbage(void **state) {
     assert_int_equal(ferry_control_next(l.control, 100, NULL), 0);
 }
 
-/* ---- Descriptors -------------------------------------------------------------------------------
- */
+/* ---- Descriptors ----------------------------------------------------------------------- */
 
 /* What is written into the descriptor that came can be read from the pipe. */
 static void works(ferry_loop *loop, ferry_fd came, ferry_fd pipe_end) {
@@ -348,8 +346,7 @@ static void ops_control_descriptors_are_new(void **state) {
     finish(loop);
 }
 
-/* ---- Over streams, in pieces -------------------------------------------------------------------
- */
+/* ---- Over streams, in pieces ----------------------------------------------------------- */
 
 /* Control data goes with the first piece, though the rest takes many calls. */
 static void contract_08_control_data_is_sent_once(void **state) {
@@ -452,8 +449,7 @@ static void contract_05_descriptors_that_came_are_not_lost(void **state) {
     finish(loop);
 }
 
-/* ---- Credentials -------------------------------------------------------------------------------
- */
+/* ---- Credentials ----------------------------------------------------------------------- */
 
 static void ops_control_passes_credentials(void **state) {
     (void)state;

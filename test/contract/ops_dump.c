@@ -271,8 +271,7 @@ static void ops_dump_services(void **state) {
     finish(loop);
 }
 
-/* ---- With other threads ------------------------------------------------------------------------
- */
+/* ---- With other threads ---------------------------------------------------------------- */
 
 struct gate {
     atomic_int entered, open;
@@ -473,8 +472,7 @@ static void ops_dump_while_workers_work(void **state) {
     finish(busy.loop);
 }
 
-/* ---- Ages --------------------------------------------------------------------------------------
- */
+/* ---- Ages ------------------------------------------------------------------------------ */
 
 static void ops_dump_ages(void **state) {
     (void)state;
@@ -565,8 +563,7 @@ static void ops_dump_age_of_what_goes_on(void **state) {
     finish(loop);
 }
 
-/* ---- Text --------------------------------------------------------------------------------------
- */
+/* ---- Text ------------------------------------------------------------------------------ */
 
 static void ops_dump_text(void **state) {
     (void)state;
@@ -617,8 +614,7 @@ static void ops_dump_text(void **state) {
     finish(loop);
 }
 
-/* ---- What is refused ---------------------------------------------------------------------------
- */
+/* ---- What is refused ------------------------------------------------------------------- */
 
 struct inside {
     ferry_loop *loop;

@@ -197,8 +197,7 @@ static void ops_embed_timer_behind_a_cancelled_one(void **state) {
     embedded_close(&e);
 }
 
-/* ---- Submitted, cancelled, stopped outside a run ------------------------------------------------
- */
+/* ---- Submitted, cancelled, stopped outside a run --------------------------------------- */
 
 static void check_outside(struct embedded *e, struct probe *p, int64_t result) {
     assert_true(embedded_readable(e, SECOND));
@@ -290,8 +289,7 @@ static void ops_embed_stop(void **state) {
     embedded_close(&e);
 }
 
-/* ---- What is left ------------------------------------------------------------------------------
- */
+/* ---- What is left ---------------------------------------------------------------------- */
 
 #define MANY 3000
 
@@ -488,8 +486,7 @@ static void ops_embed_files(void **state) {
     embedded_close(&e);
 }
 
-/* ---- When the descriptor is asked for -----------------------------------------------------------
- */
+/* ---- When the descriptor is asked for -------------------------------------------------- */
 
 static void ops_embed_is_one_descriptor(void **state) {
     (void)state;

@@ -20,8 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- Much of everything ------------------------------------------------------------------------
- */
+/* ---- Much of everything ---------------------------------------------------------------- */
 
 #define PAIRS 20
 #define ROUNDS 200
@@ -162,8 +161,7 @@ static void ops_embed_in_an_edge_triggered_epoll(void **state) {
     play(&a);
 }
 
-/* ---- Ferry inside Ferry ------------------------------------------------------------------------
- */
+/* ---- Ferry inside Ferry ---------------------------------------------------------------- */
 
 static void run_inner(ferry_op *op) {
     struct around *a = ferry_container(op, struct around, poll.op);
@@ -251,8 +249,7 @@ static void ops_embed_two_loops(void **state) {
     embedded_close(&a);
 }
 
-/* ---- Nothing to do -----------------------------------------------------------------------------
- */
+/* ---- Nothing to do --------------------------------------------------------------------- */
 
 #define MARK_BEGIN "idle begins\n"
 #define MARK_END "idle ends\n"

@@ -199,8 +199,7 @@ static void ops_histograms_how_long_it_waited(void **state) {
     finish(loop);
 }
 
-/* ---- What goes on ------------------------------------------------------------------------------
- */
+/* ---- What goes on ---------------------------------------------------------------------- */
 
 struct guests {
     struct probe p;
@@ -299,8 +298,7 @@ static void ops_histograms_of_pooled_receives(void **state) {
     finish(loop);
 }
 
-/* ---- Threads -----------------------------------------------------------------------------------
- */
+/* ---- Threads --------------------------------------------------------------------------- */
 
 static int64_t work_slow(void *arg) {
     sleep_ns(60 * MS);
@@ -380,8 +378,7 @@ static void ops_histograms_between_two_runs(void **state) {
     finish(loop);
 }
 
-/* ---- Callbacks ---------------------------------------------------------------------------------
- */
+/* ---- Callbacks ------------------------------------------------------------------------- */
 
 struct slow {
     ferry_op op;

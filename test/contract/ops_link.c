@@ -49,8 +49,7 @@ static void pair_expect(struct pair *p, int64_t first, int64_t then) {
     assert_true(p->first.order < p->then.order);
 }
 
-/* ---- Success and failure ------------------------------------------------------------------------
- */
+/* ---- Success and failure --------------------------------------------------------------- */
 
 static void ops_link_starts_after_success(void **state) {
     (void)state;
@@ -228,8 +227,7 @@ static void ops_link_read_then_write(void **state) {
     finish(loop);
 }
 
-/* ---- Chains, and several on one -----------------------------------------------------------------
- */
+/* ---- Chains, and several on one -------------------------------------------------------- */
 
 #define CHAIN 1000
 
@@ -293,8 +291,7 @@ static void ops_link_several_to_one(void **state) {
     pair_close(&p);
 }
 
-/* ---- What is refused ----------------------------------------------------------------------------
- */
+/* ---- What is refused ------------------------------------------------------------------- */
 
 static void ops_link_refuses(void **state) {
     (void)state;
@@ -385,8 +382,7 @@ static void ops_link_misuse_stops(void **state) {
     }
 }
 
-/* ---- Ending early -------------------------------------------------------------------------------
- */
+/* ---- Ending early ---------------------------------------------------------------------- */
 
 static void ops_link_cancelled_while_waiting(void **state) {
     (void)state;
@@ -664,8 +660,7 @@ static void ops_link_cancel_fd(void **state) {
     pair_close(&p);
 }
 
-/* ---- Not submitted ------------------------------------------------------------------------------
- */
+/* ---- Not submitted --------------------------------------------------------------------- */
 
 static void ops_link_submitted_later(void **state) {
     (void)state;
@@ -728,8 +723,7 @@ static void ops_link_again(void **state) {
     pair_close(&p);
 }
 
-/* ---- In callbacks -------------------------------------------------------------------------------
- */
+/* ---- In callbacks ---------------------------------------------------------------------- */
 
 struct round {
     ferry_op first, then;

@@ -48,8 +48,7 @@ static int is_there(const char *name) {
     return lstat(name, &about) == 0;
 }
 
-/* ---- What is known ------------------------------------------------------------------------------
- */
+/* ---- What is known --------------------------------------------------------------------- */
 
 static void ops_stat_of_links_and_descriptors(void **state) {
     (void)state;
@@ -222,8 +221,7 @@ static void ops_access(void **state) {
     leave(loop, dir);
 }
 
-/* ---- Names --------------------------------------------------------------------------------------
- */
+/* ---- Names ----------------------------------------------------------------------------- */
 
 static void ops_rename(void **state) {
     (void)state;
@@ -381,8 +379,7 @@ static void ops_realpath(void **state) {
     leave(loop, dir);
 }
 
-/* ---- Temporary files ----------------------------------------------------------------------------
- */
+/* ---- Temporary files ------------------------------------------------------------------- */
 
 static void ops_temp_file(void **state) {
     (void)state;
@@ -441,8 +438,7 @@ static void ops_temp_dir(void **state) {
     leave(loop, dir);
 }
 
-/* ---- Space and advice ---------------------------------------------------------------------------
- */
+/* ---- Space and advice ------------------------------------------------------------------ */
 
 static void ops_allocate(void **state) {
     (void)state;

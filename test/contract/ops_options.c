@@ -172,8 +172,7 @@ static void ops_options_reach_the_system(void **state) {
     finish(loop);
 }
 
-/* ---- What they do ------------------------------------------------------------------------------
- */
+/* ---- What they do ---------------------------------------------------------------------- */
 
 static ferry_fd stream_at(ferry_loop *loop, const ferry_addr *addr, int shared, int *error) {
     ferry_fd fd = FERRY_FD_NONE;

@@ -28,8 +28,7 @@ static void poll_expect(ferry_loop *loop, ferry_fd fd, unsigned events, int64_t 
     expect_all(loop, &p, result, 0, 0);
 }
 
-/* ---- One result ---------------------------------------------------------------------------------
- */
+/* ---- One result ------------------------------------------------------------------------ */
 
 static void ops_poll_tells_what_is_there(void **state) {
     (void)state;
@@ -187,8 +186,7 @@ static void trouble_poll_events(void **state) {
     finish(loop);
 }
 
-/* ---- Many results -------------------------------------------------------------------------------
- */
+/* ---- Many results ---------------------------------------------------------------------- */
 
 struct watcher {
     struct probe probe;
@@ -533,8 +531,7 @@ static void ops_poll_again(void **state) {
     finish(loop);
 }
 
-/* ---- Whose descriptor ---------------------------------------------------------------------------
- */
+/* ---- Whose descriptor ------------------------------------------------------------------ */
 
 static void contract_07_close_ends_polls(void **state) {
     (void)state;

@@ -17,8 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- Children -----------------------------------------------------------------------------------
- */
+/* ---- Children -------------------------------------------------------------------------- */
 
 /* A child that waits until `hold` is written to or closed by all others, then exits with status. */
 static pid_t child_begin(const ferry_fd hold[2], int status) {
@@ -91,8 +90,7 @@ static void wait_fails(ferry_loop *loop, int64_t pid, int64_t error) {
     expect_all(loop, &p, error, 0, 0);
 }
 
-/* ---- How it ended -------------------------------------------------------------------------------
- */
+/* ---- How it ended ---------------------------------------------------------------------- */
 
 static void ops_process_status(void **state) {
     (void)state;
@@ -205,8 +203,7 @@ static void ops_process_nobody_wants_to_know(void **state) {
     finish(loop);
 }
 
-/* ---- Many, and whose ----------------------------------------------------------------------------
- */
+/* ---- Many, and whose ------------------------------------------------------------------- */
 
 static void ops_process_hundred(void **state) {
     (void)state;
@@ -382,8 +379,7 @@ static void ops_process_of_another_thread(void **state) {
     finish(loop);
 }
 
-/* ---- SIGCHLD ------------------------------------------------------------------------------------
- */
+/* ---- SIGCHLD --------------------------------------------------------------------------- */
 
 /* The system keeps nothing of children then. */
 static void sigchld_keeps_nothing(const struct sigaction *action) {
@@ -437,8 +433,7 @@ static void ops_process_beside_a_handler(void **state) {
     finish(loop);
 }
 
-/* ---- Asked to end -------------------------------------------------------------------------------
- */
+/* ---- Asked to end ---------------------------------------------------------------------- */
 
 static void contract_05_cancelled_wait_takes_no_child(void **state) {
     (void)state;
@@ -518,8 +513,7 @@ static void contract_11_drain_ends_waits_for_processes(void **state) {
     for (int i = 0; i < COUNT; i++) assert_int_equal(WEXITSTATUS(take_plainly(pid[i])), i);
 }
 
-/* ---- Shortage -----------------------------------------------------------------------------------
- */
+/* ---- Shortage -------------------------------------------------------------------------- */
 
 /* Where the system waits through a descriptor there may be none: an error, and the child stays. */
 static void trouble_process_without_descriptors(void **state) {
@@ -546,8 +540,7 @@ static void trouble_process_without_descriptors(void **state) {
     finish(loop);
 }
 
-/* ---- Signals ------------------------------------------------------------------------------------
- */
+/* ---- Signals --------------------------------------------------------------------------- */
 
 static void ops_kill(void **state) {
     (void)state;

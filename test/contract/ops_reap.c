@@ -22,8 +22,7 @@ static void record_check(const ferry_completion *record, const ferry_op *op, int
     assert_int_equal(record->flags, flags);
 }
 
-/* ---- Batches -----------------------------------------------------------------------------------
- */
+/* ---- Batches --------------------------------------------------------------------------- */
 
 static void ops_reap_batches(void **state) {
     (void)state;
@@ -116,8 +115,7 @@ static void ops_reap_errors(void **state) {
     finish(loop);
 }
 
-/* ---- Waiting -----------------------------------------------------------------------------------
- */
+/* ---- Waiting --------------------------------------------------------------------------- */
 
 static void ops_reap_waits(void **state) {
     (void)state;
@@ -206,8 +204,7 @@ static void ops_reap_stops(void **state) {
     finish(loop);
 }
 
-/* ---- Several times in a batch ------------------------------------------------------------------
- */
+/* ---- Several times in a batch ---------------------------------------------------------- */
 
 static void ops_reap_multishot(void **state) {
     (void)state;
@@ -305,8 +302,7 @@ static void ops_reap_repeating_timer(void **state) {
     finish(loop);
 }
 
-/* ---- Mixed with callbacks ----------------------------------------------------------------------
- */
+/* ---- Mixed with callbacks -------------------------------------------------------------- */
 
 static void ops_reap_mixes_with_callbacks(void **state) {
     (void)state;
@@ -407,8 +403,7 @@ static void ops_reap_drains(void **state) {
     test_close(loop);
 }
 
-/* ---- Fairness ----------------------------------------------------------------------------------
- */
+/* ---- Fairness -------------------------------------------------------------------------- */
 
 /* Who takes one at a time, of several that are always there, still gets to the timers, the posts
  * and the callbacks. */

@@ -10,8 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- Datagrams ---------------------------------------------------------------------------------
- */
+/* ---- Datagrams ------------------------------------------------------------------------- */
 
 static void there_and_back(ferry_loop *loop, const char *text) {
     ferry_addr client_addr, server_addr;
@@ -149,8 +148,7 @@ static void ops_recvmsg_unix_names(void **state) {
     finish(loop);
 }
 
-/* ---- Streams -----------------------------------------------------------------------------------
- */
+/* ---- Streams --------------------------------------------------------------------------- */
 
 static void ops_recvmsg_on_streams(void **state) {
     (void)state;
@@ -294,8 +292,7 @@ static void contract_09_sendmsg_keeps_its_place(void **state) {
     finish(loop);
 }
 
-/* ---- Again -------------------------------------------------------------------------------------
- */
+/* ---- Again ----------------------------------------------------------------------------- */
 
 struct echo {
     ferry_loop *loop;

@@ -174,8 +174,7 @@ static void ops_resolve_long_names(void **state) {
     finish(loop);
 }
 
-/* ---- As any operation ---------------------------------------------------------------------------
- */
+/* ---- As any operation ------------------------------------------------------------------ */
 
 static void ops_resolve_many(void **state) {
     (void)state;

@@ -30,8 +30,7 @@
 #define AT_ONCE (100 * MS) /* how long a lookup that was called back may take */
 #define TRIES 20
 
-/* ---- A network of our own -----------------------------------------------------------------------
- */
+/* ---- A network of our own -------------------------------------------------------------- */
 
 static void write_file(const char *path, const char *text) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -85,8 +84,7 @@ static void own_network(const char *hosts) {
     write_file("/etc/group", "root:x:0:\n");
 }
 
-/* ---- A name server: dnsmasq ---------------------------------------------------------------------
- */
+/* ---- A name server: dnsmasq ------------------------------------------------------------ */
 
 static pid_t dnsmasq_start(void) {
     static const char *const arguments[] = {"dnsmasq",
@@ -123,8 +121,7 @@ static void dnsmasq_end(pid_t pid) {
     assert_true(WIFSIGNALED(status)); /* it was there all the time */
 }
 
-/* ---- A name server of our own: says nothing, or what it is told to ------------------------------
- */
+/* ---- A name server of our own: says nothing, or what it is told to --------------------- */
 
 static ferry_fd server_open(void) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(53)};
@@ -182,8 +179,7 @@ static void server_until_asked(ferry_fd server) {
     while (poll(&ready, 1, 100) <= 0) assert_true(clock_ns() - start_ns < 20 * SECOND);
 }
 
-/* ---- Lookups ------------------------------------------------------------------------------------
- */
+/* ---- Lookups --------------------------------------------------------------------------- */
 
 struct name {
     struct probe p;
@@ -213,8 +209,7 @@ static void text_is(const ferry_addr *addr, const char *want) {
     assert_string_equal(text, want);
 }
 
-/* ---- Good servers -------------------------------------------------------------------------------
- */
+/* ---- Good servers ---------------------------------------------------------------------- */
 
 static void ops_resolve_by_dnsmasq(void **state) {
     (void)state;
@@ -280,8 +275,7 @@ static void ops_resolve_and_connect(void **state) {
     finish(loop);
 }
 
-/* ---- Lengths ------------------------------------------------------------------------------------
- */
+/* ---- Lengths --------------------------------------------------------------------------- */
 
 /* "aaaa.aaaa. ...", so many characters, labels of at most 63. */
 static const char *long_name(char *name, size_t len) {
@@ -320,8 +314,7 @@ static void ops_resolve_lengths(void **state) {
     finish(loop);
 }
 
-/* ---- Bad servers --------------------------------------------------------------------------------
- */
+/* ---- Bad servers ----------------------------------------------------------------------- */
 
 static void ops_resolve_server_errors(void **state) {
     (void)state;

@@ -57,8 +57,7 @@ static void pair_make(ferry_loop *loop, int kind, ferry_fd fds[2]) {
     }
 }
 
-/* ---- What comes of it ---------------------------------------------------------------------------
- */
+/* ---- What comes of it ------------------------------------------------------------------ */
 
 static void contract_08_sendfile_is_whole(void **state) {
     (void)state;

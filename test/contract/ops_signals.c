@@ -49,8 +49,7 @@ static void on_handled_too(int number) {
     handled += 100;
 }
 
-/* ---- Completions --------------------------------------------------------------------------------
- */
+/* ---- Completions ----------------------------------------------------------------------- */
 
 struct sum {
     struct probe probe;
@@ -177,8 +176,7 @@ static void ops_signal_reaped(void **state) {
     finish(loop);
 }
 
-/* ---- Several loops, several threads -------------------------------------------------------------
- */
+/* ---- Several loops, several threads ---------------------------------------------------- */
 
 enum { LISTENERS = 4, SIGNALS_SENT = 1000 };
 
@@ -262,8 +260,7 @@ static void trouble_signal_storm_over_closing_loops(void **state) {
     finish(keeper);
 }
 
-/* ---- The disposition ----------------------------------------------------------------------------
- */
+/* ---- The disposition ------------------------------------------------------------------- */
 
 static void wait_once(ferry_loop *loop, int number) {
     struct probe p = {.calls = 0};
@@ -409,8 +406,7 @@ static void ops_signal_changes_no_mask(void **state) {
     finish(loop);
 }
 
-/* ---- Bad input and trouble ----------------------------------------------------------------------
- */
+/* ---- Bad input and trouble ------------------------------------------------------------- */
 
 static void trouble_signal_numbers(void **state) {
     (void)state;
@@ -564,8 +560,7 @@ static void trouble_signal_freed_in_its_callback(void **state) {
     test_close(loop);
 }
 
-/* ---- Forks --------------------------------------------------------------------------------------
- */
+/* ---- Forks ----------------------------------------------------------------------------- */
 
 enum { CHILD_GOOD, CHILD_HANDLER, CHILD_CLOSE, CHILD_OWN };
 

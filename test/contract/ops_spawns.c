@@ -18,8 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- Short forms --------------------------------------------------------------------------------
- */
+/* ---- Short forms ----------------------------------------------------------------------- */
 
 #define SHELL(script)                                                                              \
     { "sh", "-c", script, NULL }
@@ -72,8 +71,7 @@ static const char *output(ferry_loop *loop, const char *script) {
     return output_with(loop, &child);
 }
 
-/* ---- A program ----------------------------------------------------------------------------------
- */
+/* ---- A program ------------------------------------------------------------------------- */
 
 static void ops_spawn(void **state) {
     (void)state;
@@ -142,8 +140,7 @@ static void ops_spawn_directory(void **state) {
     finish(loop);
 }
 
-/* ---- Its streams --------------------------------------------------------------------------------
- */
+/* ---- Its streams ----------------------------------------------------------------------- */
 
 static void ops_spawn_pipes(void **state) {
     (void)state;
@@ -279,8 +276,7 @@ static void ops_spawn_numbers_of_streams(void **state) {
     }
 }
 
-/* ---- What it inherits ---------------------------------------------------------------------------
- */
+/* ---- What it inherits ------------------------------------------------------------------ */
 
 static uint64_t signals_of(const char *status, const char *name) {
     const char *at = strstr(status, name);
@@ -353,8 +349,7 @@ static void ops_spawn_groups(void **state) {
     finish(loop);
 }
 
-/* ---- What cannot be executed --------------------------------------------------------------------
- */
+/* ---- What cannot be executed ----------------------------------------------------------- */
 
 /* It leaves no process and no descriptor. */
 static void fails(ferry_loop *loop, ferry_child child, int64_t error) {
@@ -484,8 +479,7 @@ static void trouble_spawn_without_descriptors(void **state) {
     finish(loop);
 }
 
-/* ---- Many, cancelled, drained -------------------------------------------------------------------
- */
+/* ---- Many, cancelled, drained ---------------------------------------------------------- */
 
 struct begun {
     ferry_child child;

@@ -14,8 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- Packet information ------------------------------------------------------------------------
- */
+/* ---- Packet information ---------------------------------------------------------------- */
 
 static void same_host(const ferry_addr *addr, const char *text) {
     char is[64];
@@ -185,8 +184,7 @@ static void ops_udp_both_protocols(void **state) {
     finish(loop);
 }
 
-/* ---- In bulk -----------------------------------------------------------------------------------
- */
+/* ---- In bulk --------------------------------------------------------------------------- */
 
 #define PIECE 1000
 #define PIECES 10
@@ -290,8 +288,7 @@ static void ops_udp_receive_offload(void **state) {
     finish(loop);
 }
 
-/* ---- An echo for socat -------------------------------------------------------------------------
- */
+/* ---- An echo for socat ----------------------------------------------------------------- */
 
 struct server {
     ferry_loop *loop;

@@ -13,8 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- What is told -------------------------------------------------------------------------------
- */
+/* ---- What is told ---------------------------------------------------------------------- */
 
 static void ops_watch_tells_that_it_has_begun(void **state) {
     (void)state;
@@ -175,8 +174,7 @@ static void ops_watch_long_names(void **state) {
     finish(loop);
 }
 
-/* ---- Several ------------------------------------------------------------------------------------
- */
+/* ---- Several --------------------------------------------------------------------------- */
 
 static void ops_watch_the_same_path_twice(void **state) {
     (void)state;
@@ -250,8 +248,7 @@ static void ops_watch_in_two_loops(void **state) {
     for (int i = 0; i < 2; i++) finish(loops[i]);
 }
 
-/* ---- Taking them --------------------------------------------------------------------------------
- */
+/* ---- Taking them ----------------------------------------------------------------------- */
 
 static void ops_watch_in_the_background(void **state) {
     (void)state;

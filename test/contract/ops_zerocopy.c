@@ -48,8 +48,7 @@ static void take_until_ended(ferry_loop *loop, struct probe *p, size_t count, fe
     assert_int_equal(got, len);
 }
 
-/* ---- A connection whose peer does not read -----------------------------------------------------
- */
+/* ---- A connection whose peer does not read --------------------------------------------- */
 
 struct full {
     ferry_loop *loop;
@@ -93,8 +92,7 @@ static void full_close(struct full *f) {
     finish(f->loop);
 }
 
-/* ---- What comes of them ------------------------------------------------------------------------
- */
+/* ---- What comes of them ---------------------------------------------------------------- */
 
 static void ops_zerocopy_over_loopback_is_copied(void **state) {
     (void)state;
@@ -368,8 +366,7 @@ static void contract_09_zero_copy_that_is_cut_breaks_the_stream(void **state) {
     full_close(&f);
 }
 
-/* ---- Closing meanwhile --------------------------------------------------------------------------
- */
+/* ---- Closing meanwhile ----------------------------------------------------------------- */
 
 static void contract_07_close_waits_for_zero_copy_memory(void **state) {
     (void)state;

@@ -16,8 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Every kind of operation, on a descriptor of the test's choice ------------------------------
- */
+/* ---- Every kind of operation, on a descriptor of the test's choice --------------------- */
 
 struct target {
     ferry_fd fd;
@@ -226,8 +225,7 @@ static void contract_01_never_blocks(void **state) {
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) close(mine[i]);
 }
 
-/* ---- Allocation -------------------------------------------------------------------------------
- */
+/* ---- Allocation ------------------------------------------------------------------------ */
 
 struct ledger {
     unsigned long long allocations, releases;
@@ -325,8 +323,7 @@ static void contract_01_no_kind_allocates(void **state) {
     close(fds[1]);
 }
 
-/* ---- An operation that is in flight -------------------------------------------------------------
- */
+/* ---- An operation that is in flight ---------------------------------------------------- */
 
 static unsigned code_of(const char *name) {
     for (unsigned code = 1; code < FERRY_OP_COUNT; code++) {

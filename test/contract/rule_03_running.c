@@ -46,8 +46,7 @@ static void contract_03_one_turn_delivers_what_there_is(void **state) {
     test_close(loop);
 }
 
-/* ---- Stopping ---------------------------------------------------------------------------------
- */
+/* ---- Stopping -------------------------------------------------------------------------- */
 
 static ferry_loop *stop_loop;
 static int stop_calls;

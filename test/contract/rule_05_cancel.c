@@ -48,8 +48,7 @@ static void contract_05_idle_is_a_no_op(void **state) {
     close(fds[1]);
 }
 
-/* ---- Every kind that can always be cancelled ----------------------------------------------------
- */
+/* ---- Every kind that can always be cancelled ------------------------------------------- */
 
 enum {
     ACCEPT,

@@ -13,8 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- The order of things ----------------------------------------------------------------------
- */
+/* ---- The order of things --------------------------------------------------------------- */
 
 static struct {
     struct probe probes[6];

@@ -165,8 +165,7 @@ static void contract_08_all_fills_the_buffer(void **state) {
     free(out);
 }
 
-/* ---- The end of a stream ----------------------------------------------------------------------
- */
+/* ---- The end of a stream --------------------------------------------------------------- */
 
 static void contract_08_data_then_the_end(void **state) {
     (void)state;

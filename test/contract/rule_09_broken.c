@@ -136,8 +136,7 @@ static void contract_09_an_unbegun_send_breaks_nothing(void **state) {
     free(in);
 }
 
-/* ---- Connecting -------------------------------------------------------------------------------
- */
+/* ---- Connecting ------------------------------------------------------------------------ */
 
 /* Everything is submitted at once: the connect holds both lanes until it is through. */
 static void contract_09_connect_holds_both_lanes(void **state) {

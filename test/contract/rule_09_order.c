@@ -228,8 +228,7 @@ static void contract_09_empty_transfers_keep_their_place(void **state) {
     test_close(loop);
 }
 
-/* ---- What ends before it started ----------------------------------------------------------------
- */
+/* ---- What ends before it started ------------------------------------------------------- */
 
 static void contract_09_bad_arguments_do_not_wait(void **state) {
     (void)state;

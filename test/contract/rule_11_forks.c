@@ -37,8 +37,7 @@ static pid_t fork_here(void) {
     return pid;
 }
 
-/* ---- A thousand forks ---------------------------------------------------------------------------
- */
+/* ---- A thousand forks ------------------------------------------------------------------ */
 
 #define FORKS 1000
 #define MESSAGE 64
@@ -112,8 +111,7 @@ static void contract_11_a_thousand_forks(void **state) {
     finish(loop);
 }
 
-/* ---- What the child may do ----------------------------------------------------------------------
- */
+/* ---- What the child may do ------------------------------------------------------------- */
 
 static long outstanding;
 
@@ -226,8 +224,7 @@ static void contract_11_submit_in_a_child_says_why(void **state) {
     assert_non_null(strstr(result.output, "parent process"));
 }
 
-/* ---- Processes that are no forks ----------------------------------------------------------------
- */
+/* ---- Processes that are no forks ------------------------------------------------------- */
 
 /* system() and posix_spawn() borrow this process's memory for a moment, and do no harm. */
 static void contract_11_system_does_no_harm(void **state) {

@@ -37,8 +37,7 @@ static void contract_11_close_in_flight_is_refused(void **state) {
     close(fds[1]);
 }
 
-/* ---- Draining ---------------------------------------------------------------------------------
- */
+/* ---- Draining -------------------------------------------------------------------------- */
 
 /* What callbacks do while the loop drains: whatever they submit ends with FERRY_ECLOSED, but a
  * close is carried out, so that they can let go of what they hold. */
@@ -175,8 +174,7 @@ static void contract_11_drain_ends_what_begins_again(void **state) {
     test_close(loop);
 }
 
-/* ---- Nothing is left behind ---------------------------------------------------------------------
- */
+/* ---- Nothing is left behind ------------------------------------------------------------ */
 
 struct ledger {
     unsigned long long allocated, released;

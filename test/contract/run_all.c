@@ -50,8 +50,7 @@ void remove_tree(const char *path) {
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* ---- The list of skips that are right here ------------------------------------------------------
- */
+/* ---- The list of skips that are right here --------------------------------------------- */
 
 /* Lines are "test" or "configuration test"; # begins a comment. */
 static int is_allowed_skip(const char *path, const struct job *job) {

@@ -46,8 +46,7 @@ static const struct contract_helper *const helper_tables[] = {HELPER_TABLES(TABL
 static char config_names[CONFIGS_MAX][96];
 static size_t config_count;
 
-/* ---- Configurations ---------------------------------------------------------------------------
- */
+/* ---- Configurations -------------------------------------------------------------------- */
 
 static void config_add(const char *name, const char *suffix) {
     if (config_count == CONFIGS_MAX) return;
@@ -105,8 +104,7 @@ static void configs_choose(const struct arguments *arguments) {
     config_count = kept;
 }
 
-/* ---- Tests ------------------------------------------------------------------------------------
- */
+/* ---- Tests ----------------------------------------------------------------------------- */
 
 static const struct contract_test *test_find(const char *name) {
     for (size_t t = 0; t < TABLE_COUNT(test_tables); t++) {
@@ -163,8 +161,7 @@ static size_t jobs_make(const struct arguments *arguments, struct job *jobs) {
     return count;
 }
 
-/* ---- The program ------------------------------------------------------------------------------
- */
+/* ---- The program ----------------------------------------------------------------------- */
 
 static int usage(void) {
     fprintf(stderr, "usage: contract [--list] [--filter TEXT]... [--config CFG]... [-j CHILDREN]\n"

@@ -30,8 +30,7 @@ static void targets_close(ferry_loop *loop, struct targets *t) {
     }
 }
 
-/* ---- Memory that is not there -------------------------------------------------------------------
- */
+/* ---- Memory that is not there ---------------------------------------------------------- */
 
 static void trouble_null_buffer(void **state) {
     (void)state;
@@ -122,8 +121,7 @@ static void trouble_unmapped_buffer(void **state) {
     finish(loop);
 }
 
-/* ---- Flags --------------------------------------------------------------------------------------
- */
+/* ---- Flags ----------------------------------------------------------------------------- */
 
 static const unsigned all_flags[] = {FERRY_SOME, FERRY_ALL, FERRY_DATA,  0x20u,      FERRY_ZEROCOPY,
                                      0x8000u,    0x10000u,  0x40000000u, 0x80000000u};
@@ -213,8 +211,7 @@ static void trouble_shutdown_how(void **state) {
     finish(loop);
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------
- */
+/* ---- Numbers --------------------------------------------------------------------------- */
 
 static void trouble_offsets_out_of_range(void **state) {
     (void)state;

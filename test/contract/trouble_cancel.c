@@ -11,8 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- All that wait ------------------------------------------------------------------------------
- */
+/* ---- All that wait --------------------------------------------------------------------- */
 
 static void contract_05_cancel_before_the_loop_runs(void **state) {
     (void)state;
@@ -125,8 +124,7 @@ static void contract_05_cancel_races_with_success(void **state) {
     finish(loop);
 }
 
-/* ---- All that do not ----------------------------------------------------------------------------
- */
+/* ---- All that do not ------------------------------------------------------------------- */
 
 static int64_t nine(void *arg) {
     (void)arg;
@@ -221,8 +219,7 @@ static void contract_05_started_work_is_not_cancelled(void **state) {
     finish(loop);
 }
 
-/* ---- Within callbacks ---------------------------------------------------------------------------
- */
+/* ---- Within callbacks ------------------------------------------------------------------ */
 
 static struct probe *victim;
 static ferry_loop *victim_loop;
@@ -313,8 +310,7 @@ static void contract_05_cancel_of_repeating_timer(void **state) {
     finish(loop);
 }
 
-/* ---- Several at once ----------------------------------------------------------------------------
- */
+/* ---- Several at once ------------------------------------------------------------------- */
 
 static void contract_05_cancel_of_a_descriptor(void **state) {
     (void)state;

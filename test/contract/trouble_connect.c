@@ -114,8 +114,7 @@ static void contract_09_connect_succeeds_with_others_behind(void **state) {
     finish(loop);
 }
 
-/* ---- Addresses that are none --------------------------------------------------------------------
- */
+/* ---- Addresses that are none ----------------------------------------------------------- */
 
 static void trouble_address_lengths(void **state) {
     (void)state;
@@ -169,8 +168,7 @@ static void trouble_address_unreachable(void **state) {
     finish(loop);
 }
 
-/* ---- Sockets in the wrong condition -------------------------------------------------------------
- */
+/* ---- Sockets in the wrong condition ---------------------------------------------------- */
 
 static void trouble_connect_twice(void **state) {
     (void)state;

@@ -94,8 +94,7 @@ static void trouble_descriptor_bad_beside_good(void **state) {
     finish(loop);
 }
 
-/* ---- Not open for this --------------------------------------------------------------------------
- */
+/* ---- Not open for this ----------------------------------------------------------------- */
 
 static void trouble_descriptor_wrong_access(void **state) {
     (void)state;
@@ -136,8 +135,7 @@ static void trouble_pipe_wrong_end(void **state) {
     finish(loop);
 }
 
-/* ---- Not of the kind ----------------------------------------------------------------------------
- */
+/* ---- Not of the kind ------------------------------------------------------------------- */
 
 static void socket_operations_end(ferry_loop *loop, ferry_fd fd, int64_t error) {
     for (const struct fd_kind *kind = fd_kinds; kind->name; kind++) {
@@ -213,8 +211,7 @@ static void trouble_file_operations_on_socket(void **state) {
     finish(loop);
 }
 
-/* ---- Directories --------------------------------------------------------------------------------
- */
+/* ---- Directories ----------------------------------------------------------------------- */
 
 static void trouble_directory_where_file_is_meant(void **state) {
     (void)state;
@@ -253,8 +250,7 @@ static void trouble_directory_where_file_is_meant(void **state) {
     finish(loop);
 }
 
-/* ---- Ordinary functions -------------------------------------------------------------------------
- */
+/* ---- Ordinary functions ---------------------------------------------------------------- */
 
 static void trouble_descriptor_ordinary_functions(void **state) {
     (void)state;

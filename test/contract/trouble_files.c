@@ -34,8 +34,7 @@ static void submit_named(ferry_loop *loop, ferry_fd dir) {
     }
 }
 
-/* ---- Arguments ----------------------------------------------------------------------------------
- */
+/* ---- Arguments ------------------------------------------------------------------------- */
 
 static void trouble_files_null(void **state) {
     (void)state;
@@ -129,8 +128,7 @@ static void trouble_files_flags(void **state) {
     finish(loop);
 }
 
-/* ---- Directories that are none ------------------------------------------------------------------
- */
+/* ---- Directories that are none --------------------------------------------------------- */
 
 static void named_end_with(ferry_loop *loop, ferry_fd dir, int64_t error) {
     submit_named(loop, dir);
@@ -184,8 +182,7 @@ static void trouble_files_bad_second_directory(void **state) {
     finish(loop);
 }
 
-/* ---- Names --------------------------------------------------------------------------------------
- */
+/* ---- Names ----------------------------------------------------------------------------- */
 
 static void each_name_ends_with(ferry_loop *loop, const char *name, int64_t error) {
     struct probe p[13];
@@ -262,8 +259,7 @@ static void trouble_files_unmapped(void **state) {
     finish(loop);
 }
 
-/* ---- Not started yet ----------------------------------------------------------------------------
- */
+/* ---- Not started yet ------------------------------------------------------------------- */
 
 /* The pool's one thread is kept busy until it is let go. */
 struct busy {
@@ -439,8 +435,7 @@ static void contract_05_files_cancel_race(void **state) {
     finish(loop);
 }
 
-/* ---- In the callback ----------------------------------------------------------------------------
- */
+/* ---- In the callback ------------------------------------------------------------------- */
 
 static ferry_loop *again_loop;
 static int again_rounds[FERRY_OP_COUNT];
@@ -475,8 +470,7 @@ static void ops_files_again_in_their_callback(void **state) {
     finish(loop);
 }
 
-/* ---- Permissions --------------------------------------------------------------------------------
- */
+/* ---- Permissions ----------------------------------------------------------------------- */
 
 static int wrong(const struct probe *p, int64_t expected) {
     if (p->result == expected) return 0;
@@ -589,8 +583,7 @@ static void trouble_files_read_only(void **state) {
     helper_succeeds("files_read_only");
 }
 
-/* ---- What disappears meanwhile ------------------------------------------------------------------
- */
+/* ---- What disappears meanwhile --------------------------------------------------------- */
 
 static void trouble_files_removed_meanwhile(void **state) {
     (void)state;

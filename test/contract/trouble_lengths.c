@@ -18,8 +18,7 @@
 
 #define CALL_MAX ((int64_t)(2 * GIB - 4 * KIB)) /* what one call of the system moves at most */
 
-/* ---- Zero ---------------------------------------------------------------------------------------
- */
+/* ---- Zero ------------------------------------------------------------------------------ */
 
 static void zero_on(ferry_loop *loop, ferry_fd fd, void *buf, uint64_t offset) {
     struct probe p[8];
@@ -150,8 +149,7 @@ static void trouble_empty_datagram(void **state) {
     finish(loop);
 }
 
-/* ---- The end ------------------------------------------------------------------------------------
- */
+/* ---- The end --------------------------------------------------------------------------- */
 
 static void trouble_read_past_the_end(void **state) {
     (void)state;
@@ -176,8 +174,7 @@ static void trouble_read_past_the_end(void **state) {
     finish(loop);
 }
 
-/* ---- Over 2 GiB ---------------------------------------------------------------------------------
- */
+/* ---- Over 2 GiB ------------------------------------------------------------------------ */
 
 /* A range of addresses as long as asked with two megabytes of memory behind all of it, so that
  * gigabytes can be read without having them. */

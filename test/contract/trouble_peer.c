@@ -87,8 +87,7 @@ static void contract_12_reset_before_send(void **state) {
     finish(loop);
 }
 
-/* ---- The end of a stream ------------------------------------------------------------------------
- */
+/* ---- The end of a stream --------------------------------------------------------------- */
 
 static void contract_08_end_of_stream(void **state) {
     (void)state;
@@ -178,8 +177,7 @@ static void trouble_shutdown_ends_waiting_recv(void **state) {
     finish(loop);
 }
 
-/* ---- Writing to what nobody reads ---------------------------------------------------------------
- */
+/* ---- Writing to what nobody reads ------------------------------------------------------ */
 
 static void each_broken_write(ferry_loop *loop) {
     ferry_fd fds[2];

@@ -10,8 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- Bad input ---------------------------------------------------------------------------------
- */
+/* ---- Bad input ------------------------------------------------------------------------- */
 
 static void refused(ferry_loop *loop, ferry_fd fd, ferry_msg *msg, int64_t recv_error,
                     int64_t send_error) {
@@ -173,8 +172,7 @@ static void trouble_control_data_that_is_refused(void **state) {
     finish(loop);
 }
 
-/* ---- The peer is gone --------------------------------------------------------------------------
- */
+/* ---- The peer is gone ------------------------------------------------------------------ */
 
 /* The descriptor that was to be passed is not kept by anybody: its pipe ends. */
 static void trouble_descriptors_to_a_peer_that_is_gone(void **state) {
@@ -255,8 +253,7 @@ static void trouble_recvmsg_reset(void **state) {
     finish(loop);
 }
 
-/* ---- Broken streams ----------------------------------------------------------------------------
- */
+/* ---- Broken streams -------------------------------------------------------------------- */
 
 /* A message that was cut leaves a hole, after which nothing follows. */
 static void contract_09_sendmsg_cut_short_breaks_the_stream(void **state) {
@@ -284,8 +281,7 @@ static void contract_09_sendmsg_cut_short_breaks_the_stream(void **state) {
     finish(loop);
 }
 
-/* ---- In callbacks ------------------------------------------------------------------------------
- */
+/* ---- In callbacks ---------------------------------------------------------------------- */
 
 struct lone {
     struct letter letter;

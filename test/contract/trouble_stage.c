@@ -19,8 +19,7 @@
 
 #define PATIENCE (30 * SECOND)
 
-/* ---- Short forms ------------------------------------------------------------------------------
- */
+/* ---- Short forms ----------------------------------------------------------------------- */
 
 void expect(ferry_loop *loop, struct probe *p, int64_t result) {
     probe_wait(loop, p);
@@ -76,8 +75,7 @@ void finish(ferry_loop *loop) {
     test_close(loop);
 }
 
-/* ---- The far side -------------------------------------------------------------------------------
- */
+/* ---- The far side ---------------------------------------------------------------------- */
 
 void set_nonblocking(ferry_fd fd) {
     int flags = fcntl(fd, F_GETFL);
@@ -176,8 +174,7 @@ void far_send(ferry_loop *loop, ferry_fd fd, const void *buf, size_t len) {
     }
 }
 
-/* ---- Things to point at -------------------------------------------------------------------------
- */
+/* ---- Things to point at ---------------------------------------------------------------- */
 
 ferry_fd make_file(const char *path, const void *data, size_t len) {
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -233,8 +230,7 @@ void unlimit_memlock(void) {
     prctl(PR_SET_DUMPABLE, 1); /* which the change of user took away; sanitizers need it */
 }
 
-/* ---- Every operation that takes a descriptor ----------------------------------------------------
- */
+/* ---- Every operation that takes a descriptor ------------------------------------------- */
 
 /* Static, since an operation that is refused is refused later, when the caller's frame may be gone.
  */

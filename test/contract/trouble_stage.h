@@ -16,8 +16,7 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
-/* ---- Short forms ------------------------------------------------------------------------------
- */
+/* ---- Short forms ----------------------------------------------------------------------- */
 
 /* Waits for the final completion of p, asserts that it came once and with this result. */
 void expect(ferry_loop *loop, struct probe *p, int64_t result);
@@ -38,8 +37,7 @@ void reset_far(ferry_fd fd);
 /* Asserts that nothing is in flight, that the loop still carries data, and that it closes. */
 void finish(ferry_loop *loop);
 
-/* ---- The far side: plain system calls, nothing that blocks -------------------------------------
- */
+/* ---- The far side: plain system calls, nothing that blocks ----------------------------- */
 
 /* Sends single bytes until not one more fits; returns how many went. */
 size_t stuff(ferry_fd fd);
@@ -79,8 +77,7 @@ void vast_unmap(void *map, size_t len);
 void limit_memlock(void);
 void unlimit_memlock(void);
 
-/* ---- Every operation that takes a descriptor ---------------------------------------------------
- */
+/* ---- Every operation that takes a descriptor ------------------------------------------- */
 
 struct fd_kind {
     const char *name;
@@ -90,8 +87,7 @@ struct fd_kind {
 
 extern const struct fd_kind fd_kinds[]; /* ends with a NULL name */
 
-/* ---- Every way to wait -------------------------------------------------------------------------
- */
+/* ---- Every way to wait ----------------------------------------------------------------- */
 
 struct stage {
     const struct stage_kind *kind;

@@ -18,8 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- Accept and connect -------------------------------------------------------------------------
- */
+/* ---- Accept and connect ---------------------------------------------------------------- */
 
 static ferry_fd plain_socket(int family) {
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -103,8 +102,7 @@ static void connect_let(struct stage *s) {
     close_far(fd);
 }
 
-/* ---- Receiving and reading ----------------------------------------------------------------------
- */
+/* ---- Receiving and reading ------------------------------------------------------------- */
 
 static void tcp_prepare(struct stage *s) {
     ferry_fd fds[2];
@@ -182,8 +180,7 @@ static void second_recv_let(struct stage *s) {
     assert_int_equal(write(s->far, "012345678", 9), 9);
 }
 
-/* ---- Sending and writing ------------------------------------------------------------------------
- */
+/* ---- Sending and writing --------------------------------------------------------------- */
 
 static void full_stream_prepare(struct stage *s) {
     stream_prepare(s);
@@ -251,8 +248,7 @@ static void send_let(struct stage *s) {
     while (far_take(s->far, block, sizeof block, &ended) > 0) assert_int_equal(ended, 0);
 }
 
-/* ---- Opening a FIFO, timers, work ---------------------------------------------------------------
- */
+/* ---- Opening a FIFO, timers, work ------------------------------------------------------ */
 
 static void fifo_prepare(struct stage *s) {
     snprintf(s->path, sizeof s->path, "%s", stage_path());

@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Bad input ----------------------------------------------------------------------------------
- */
+/* ---- Bad input ------------------------------------------------------------------------- */
 
 static void refused(ferry_loop *loop, const char *path, ferry_watcher *watcher, unsigned flags,
                     int64_t error) {
@@ -64,8 +63,7 @@ static void trouble_watch_without_descriptors(void **state) {
     finish(loop);
 }
 
-/* ---- Full ---------------------------------------------------------------------------------------
- */
+/* ---- Full ------------------------------------------------------------------------------ */
 
 static void make_entries(const char *directory, int count) {
     char name[32];
@@ -200,8 +198,7 @@ static void trouble_watch_full_queue_is_told(void **state) {
     finish(loop);
 }
 
-/* ---- Ends ---------------------------------------------------------------------------------------
- */
+/* ---- Ends ------------------------------------------------------------------------------ */
 
 static void trouble_watch_cancel(void **state) {
     (void)state;
@@ -348,8 +345,7 @@ static void trouble_watch_freed_in_its_callback(void **state) {
     finish(loop);
 }
 
-/* ---- Races --------------------------------------------------------------------------------------
- */
+/* ---- Races ----------------------------------------------------------------------------- */
 
 /* The last watch of a path ends while another one of it begins: that must not be left with a number
  * that is void. */

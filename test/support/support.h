@@ -83,8 +83,7 @@ void test_skip(const char *reason);
 /* How often a feature of the loop was used, as ferry_loop_describe() tells; 0 if it has no such. */
 uint64_t feature_uses(ferry_loop *loop, const char *feature);
 
-/* ---- Probes: operations that write down what happened to them ---------------------------------
- */
+/* ---- Probes: operations that write down what happened to them -------------------------- */
 
 struct probe {
     ferry_op op;
@@ -116,8 +115,7 @@ void run_done(ferry_loop *loop);
 /* The loop's counters. */
 ferry_stats loop_stats(const ferry_loop *loop);
 
-/* ---- Time, limits, descriptors ----------------------------------------------------------------
- */
+/* ---- Time, limits, descriptors --------------------------------------------------------- */
 
 uint64_t clock_ns(void); /* CLOCK_MONOTONIC */
 void sleep_ns(uint64_t ns);
@@ -160,16 +158,14 @@ int is_open(ferry_fd fd);
  * memory, good for the next 7 calls too. */
 char *temp_path(const char *name);
 
-/* ---- Data ---------------------------------------------------------------------------------------
- */
+/* ---- Data ------------------------------------------------------------------------------ */
 
 /* The same len and seed always give the same bytes; byte i depends on seed + i alone, so that
  * pieces can be checked with seed + offset. */
 void fill(void *buf, size_t len, uint64_t seed);
 int is_filled(const void *buf, size_t len, uint64_t seed);
 
-/* ---- Processes ----------------------------------------------------------------------------------
- */
+/* ---- Processes ------------------------------------------------------------------------- */
 
 struct helper_result {
     int exited; /* 1: ended by itself with status; 0: by signal */

@@ -48,8 +48,7 @@ void alarm_start(void) {
     setitimer(ITIMER_REAL, &every, NULL);
 }
 
-/* ---- Limits, descriptors, threads -------------------------------------------------------------
- */
+/* ---- Limits, descriptors, threads ------------------------------------------------------ */
 
 int set_fd_limit(unsigned n) {
     struct rlimit limit;
@@ -96,8 +95,7 @@ size_t count_threads(void) {
     return count;
 }
 
-/* ---- Sockets ----------------------------------------------------------------------------------
- */
+/* ---- Sockets --------------------------------------------------------------------------- */
 
 ferry_fd tcp_listener(ferry_addr *addr) {
     struct sockaddr_in in = {.sin_family = AF_INET};
@@ -197,8 +195,7 @@ int is_open(ferry_fd fd) {
     return fcntl(fd, F_GETFD) >= 0;
 }
 
-/* ---- Paths and data ---------------------------------------------------------------------------
- */
+/* ---- Paths and data -------------------------------------------------------------------- */
 
 char *temp_path(const char *name) {
     static char paths[8][320];

@@ -21,8 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- The seams --------------------------------------------------------------------------------
- */
+/* ---- The seams ------------------------------------------------------------------------- */
 
 static struct ferry__calls plain;
 static struct {
@@ -122,8 +121,7 @@ static int is_readable(ferry_fd fd, int timeout_ms) {
     return poll(&ready, 1, timeout_ms);
 }
 
-/* ---- What a turn costs ------------------------------------------------------------------------
- */
+/* ---- What a turn costs ----------------------------------------------------------------- */
 
 struct peer {
     ferry_op recv, send;
@@ -207,8 +205,7 @@ static void others_do_not_pay(void **state) {
     assert_int_equal(ferry_loop_close(loop), 0);
 }
 
-/* ---- Calls that fail --------------------------------------------------------------------------
- */
+/* ---- Calls that fail ------------------------------------------------------------------- */
 
 static void failures_are_told(void **state) {
     (void)state;
@@ -258,8 +255,7 @@ static void some_backends_have_none(void **state) {
     assert_int_equal(ferry_loop_close(loop), 0);
 }
 
-/* ---- A forked child ---------------------------------------------------------------------------
- */
+/* ---- A forked child -------------------------------------------------------------------- */
 
 static void a_child_leaves_the_ring_alone(void **state) {
     (void)state;
