@@ -10,6 +10,7 @@ import time
 
 import echo
 import files
+import http_server
 import report
 from system import Failure, Progress, environment
 
@@ -100,6 +101,15 @@ def measure_copy(build, backends, full, progress):
     return report.copy_section(title, rounds, list(commands), instructions), goals
 
 
+def measure_http(build, backends, full, progress):
+    rounds, checked = http_server.measure(build, backends, 21 if full else 11, progress)
+    goals = []
+    for name in backends:
+        goals += report.http_goals(rounds, f"ferry {name}", http_server.PEER, checked)
+    title = f"http GET of {http_server.FILE_BYTES // 1024} KiB x {http_server.CONNECTIONS}"
+    return report.http_section(title, rounds, list(checked), http_server.PEER), goals
+
+
 def measure_idle(build, backends, progress):
     """Memory of idle connections: a line for each backend."""
     goals = []
@@ -151,6 +161,7 @@ def run(build, full):
     try:
         lines, goals, notes = measure_echo(build, backends, full, progress)
         copy_lines, copy_goals = measure_copy(build, backends, full, progress)
+        http_lines, http_goals = measure_http(build, backends, full, progress)
         idle_goals = measure_idle(build, backends, progress)
         parts = measure_parts(build, backends, progress) if full else []
     finally:
@@ -158,11 +169,11 @@ def run(build, full):
         if os.path.isdir(f"{build}/tmp"):
             shutil.rmtree(f"{build}/tmp", ignore_errors=True)
     print()
-    print("\n".join([report.head()] + lines + copy_lines))
+    print("\n".join([report.head()] + lines + copy_lines + http_lines))
     if parts:
         print("\nparts, median of 7 runs\n" + "\n".join(parts))
     print("\ngoals (the lower and upper quartile in brackets)")
-    print("\n".join(goals + copy_goals + idle_goals + notes))
+    print("\n".join(goals + copy_goals + http_goals + idle_goals + notes))
     print(f"every byte was compared; it took {time.monotonic() - began:.0f} s")
 
 

@@ -38,7 +38,7 @@ def head():
     return COLUMNS.format(*HEAD).rstrip()
 
 
-def section(title, rounds, names, instructions, rate_text, cpu_text):
+def section(title, rounds, names, instructions, rate_text, cpu_text, peer="liburing"):
     """The rows of one piece of work."""
     lines = [f"{title}, median of {len(rounds)} rounds"]
     for name in names:
@@ -48,7 +48,7 @@ def section(title, rounds, names, instructions, rate_text, cpu_text):
             time_text(median(rounds, name, "p50_ns")), time_text(median(rounds, name, "p99_ns")),
             cpu_text(median(rounds, name, "cpu_ns")),
             "-" if counted is None else f"{counted:.0f}",
-            spread(ratios(rounds, name, "liburing", "cpu_ns"))))
+            spread(ratios(rounds, name, peer, "cpu_ns"))))
     return lines
 
 
@@ -60,6 +60,11 @@ def echo_section(case, rounds, names, instructions):
 def copy_section(title, rounds, names, instructions):
     return section(title + ": op = MiB; p50, p99 of one block", rounds, names, instructions,
                    lambda rate: f"{rate / (1 << 30):.2f} GiB/s", lambda ns: f"{ns / 1e3:.0f} us")
+
+
+def http_section(title, rounds, names, peer):
+    return section(f"{title}, on two cores; last column: against {peer}", rounds, names, {},
+                   lambda rate: f"{rate / 1e3:.1f} k/s", lambda ns: f"{ns / 1e3:.2f} us", peer)
 
 
 def verdict(met):
@@ -82,6 +87,13 @@ def echo_goals(rounds, subject, instructions):
         f"{verdict(against_uv[1] < 1.00)}",
         f"  {subject}, {counted:.0f} instructions per message (<= 500): {verdict(counted <= 500)}",
     ]
+
+
+def http_goals(rounds, subject, peer, checked):
+    against_peer = ratios(rounds, subject, peer, "cpu_ns")
+    return [f"  {subject}, http: {checked[subject]} replies looked at, all 200 and of the right "
+            f"length; CPU per request {spread(against_peer)} x {peer} (<= 1.00): "
+            f"{verdict(against_peer[1] <= 1.00)}"]
 
 
 def idle_goals(subject, memory, connections):
