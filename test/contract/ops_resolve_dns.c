@@ -86,15 +86,16 @@ static void own_network(const char *hosts) {
 
 /* ---- A name server: dnsmasq ------------------------------------------------------------ */
 
+/* As no daemon it stays who it is: in a namespace of an ordinary user's it may become nobody else.
+ * The user that it is told of only has to exist. */
 static pid_t dnsmasq_start(void) {
     static const char *const arguments[] = {"dnsmasq",
-                                            "--keep-in-foreground",
+                                            "--no-daemon",
                                             "--conf-file=/dev/null",
                                             "--pid-file=",
                                             "--no-resolv",
-                                            "--no-hosts",
                                             "--user=root",
-                                            "--group=root",
+                                            "--no-hosts",
                                             "--bind-interfaces",
                                             "--listen-address=127.0.0.1",
                                             "--host-record=both.example,10.1.2.3,fd00::3",
