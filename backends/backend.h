@@ -38,6 +38,7 @@ enum {
     RECORD_NO_BUFFER = 1u << 14,   /* by read(): the same, for want of a buffer of its pool */
     RECORD_NOT_READY = 1u << 13,   /* by read(): the same, and it has to wait for readiness first */
     RECORD_EOF = 1u << 15,         /* a sendfile's file has ended */
+    RECORD_BLOCKS = 1u << 11,      /* nothing happened: a worker has to do it */
     RECORD_BUFFER_SHIFT = 16,      /* from here on: the buffer's number in its pool, */
     RECORD_KIND_SHIFT = 16         /* or by read(), of an open: enum ferry__fd_kind, 0 unknown */
 };
@@ -52,6 +53,7 @@ struct ferry__records {
 struct ferry__options {
     uint32_t submission_entries, completion_entries;
     const char *disable[2]; /* comma separated lists of features, NULL none */
+    enum ferry_adapter adapter;
 };
 
 /* Why a backend cannot be used here; open() gives FERRY_ENOTSUP then, whatever the error was. */
@@ -105,8 +107,14 @@ struct ferry__backend {
     bool (*read)(ferry_loop *loop, struct ferry__record *record);
     /* Makes a wait return. Any thread, signal handlers too; cannot fail; may coalesce. */
     void (*wake)(ferry_loop *loop);
+    /* The names of the optional features, NULL after the last. */
+    const char *(*feature)(unsigned index);
     /* Refreshes loop->description. */
     void (*describe)(ferry_loop *loop);
+    /* Optional: the loop lets go of an idle descriptor, which stays open. */
+    void (*forget)(ferry_loop *loop, ferry_fd fd);
+    /* Optional: a worker is done with what ferry__work_own() was given. */
+    void (*worked)(ferry_loop *loop, ferry_op *op, int64_t outcome);
     /* Optional: the system picks buffers of a pool by itself. Opening sets offer_max, group and
      * ring, or leaves them at 0; offer gives it one more. */
     void (*pool_open)(ferry_loop *loop, ferry_pool *pool);
@@ -126,9 +134,6 @@ extern const struct ferry__backend *const ferry__backends[];
 
 /* Is feature `name` named in one of the lists (or "all")? */
 bool ferry__disabled(const struct ferry__options *options, const char *name);
-/* Is each name in the lists one of these features' (or "all")? */
-bool ferry__disabled_known(const struct ferry__options *options, const ferry_feature *features,
-                           size_t count);
 
 FERRY__OWN_END
 

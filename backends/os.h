@@ -74,7 +74,13 @@ bool ferry__os_settled(ferry_fd fd);
 
 /* Carries out op (one that a backend cannot do) by plain system calls that may wait: its result.
  * For worker threads. */
-int64_t ferry__os_perform(const ferry_op *op);
+int64_t ferry__os_perform(ferry_op *op);
+/* What it comes to when a FIFO has nobody at its other end yet: the upper half of op->more
+ * holds, one too high, the descriptor that is open meanwhile, 0 if none is. To be tried again after
+ * a while. */
+#define FERRY__NOT_YET INT64_MIN
+/* Lets go of that, if there is one. */
+void ferry__os_open_abandon(ferry_op *op);
 
 /* ---- Names ------------------------------------------------------------------------------- */
 

@@ -435,7 +435,20 @@ FERRY_API const char *ferry_op_name(unsigned code);
 
 /* ---- The loop ---------------------------------------------------------------------------- */
 
-enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_NONE };
+enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_EPOLL, FERRY_NONE };
+
+/* Where the system says no more than that a descriptor is ready (epoll), an adapter makes
+ * completions of that: who does its work? */
+enum ferry_adapter {
+    /* The loop's thread, when it would only wait; a thread of the adapter's takes over while the
+     * loop is away: in a callback that takes long, or in the hands of an outer loop that does
+     * something else. Costs nothing while the loop keeps up. */
+    FERRY_ADAPTER_AUTO,
+    /* The adapter's thread, always: for programs that have a processor to spare. */
+    FERRY_ADAPTER_DEDICATED,
+    /* The loop's thread, without another: nothing moves while it is elsewhere. */
+    FERRY_ADAPTER_INLINE
+};
 
 /* config.flags */
 /* FERRY_KEEP_SIGPIPE: leave SIGPIPE alone; else it is set to be ignored if it was at its default,
@@ -448,24 +461,29 @@ enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_NONE };
 typedef struct ferry_config {
     size_t size;                 /* sizeof(ferry_config): tells which fields there are */
     enum ferry_backend backend;  /* FERRY_AUTO tries the best first. The environment's FERRY_BACKEND
-                                    (auto, uring, none) overrides, not in privileged programs. */
+                                    (auto, uring, epoll, none) overrides, not in privileged
+                                    programs. */
     uint32_t flags;              /* FERRY_KEEP_SIGPIPE, ... */
     uint32_t submission_entries; /* size of the submission queue, 0: 256. Bounds nothing. */
     uint32_t completion_entries; /* size of the completion queue, 0: 8192. Bounds nothing. */
     const char *disable;     /* features not to use, as ferry_loop_describe() names them, separated
                                 by commas; "all" for each optional one. FERRY_DISABLE in the
                                 environment adds to them, not in privileged programs. */
-    uint32_t worker_threads; /* of the worker pool, 0: 4; for a pool of the loop's own, or if this
-                                loop is the first to use the process's */
+    uint32_t worker_threads; /* of the pool for ferry_work(), 0: 4; for a pool of the loop's own, or
+                                if this loop is the first to use the process's */
     uint32_t worker_queue_max; /* work of this loop handed to the pool at once, 0: 256; more waits
                                   in the loop and is counted in ferry_stats.work_waited */
     void *(*allocate)(size_t bytes, void *context); /* NULL: malloc. Called while a loop opens, */
     void (*release)(void *memory, void *context);   /* never while submitting; aligned as malloc */
     void *allocator_context;
-    char *why;                 /* where to tell why no loop could be opened, may be NULL */
-    size_t why_len;            /* its bytes, the 0 included */
-    uint32_t resolver_threads; /* that look up names at once, 0: 8, at most 64; for the process, if
-                                  this loop is the first to look one up */
+    char *why;                  /* where to tell why no loop could be opened, may be NULL */
+    size_t why_len;             /* its bytes, the 0 included */
+    uint32_t resolver_threads;  /* that look up names at once, 0: 8, at most 64; for the process, if
+                                   this loop is the first to look one up */
+    uint32_t file_threads;      /* of the pool for operations on files and names that the backend
+                                   cannot do without waiting, 0: 4; as worker_threads otherwise */
+    enum ferry_adapter adapter; /* of a backend that has one; the environment's FERRY_ADAPTER (auto,
+                                   dedicated, inline) overrides, not in privileged programs */
 } ferry_config;
 
 /* Opens a loop. config may be NULL. Returns 0 and sets *loop; else *loop is NULL and it returns

@@ -35,20 +35,71 @@ int ferry_buffers_register(ferry_loop *loop, const ferry_vec *pieces, size_t cou
     ferry__loop_check(loop, NULL);
     if (count == 0 || count > PIECES_MAX) return FERRY_EINVAL;
     if (pieces == NULL) return FERRY_EFAULT;
-    if (loop->backend->buffers_register == NULL) return FERRY_ENOTSUP;
     ferry_vec *sorted = loop->allocate(count * sizeof *sorted, loop->allocator_context);
     loop->stats.allocations++;
     if (sorted == NULL) return FERRY_ENOMEM;
     memcpy(sorted, pieces, count * sizeof *sorted);
     int error = sort_and_check(sorted, count);
-    if (error == 0) error = loop->backend->buffers_register(loop, sorted, count);
-    if (error != 0) loop->release(sorted, loop->allocator_context); /* else it is the backend's */
-    return error;
+    if (error == 0 && loop->pieces != NULL) error = FERRY_EBUSY;
+    if (error == 0 && loop->backend->buffers_register != NULL) {
+        error = loop->backend->buffers_register(loop, sorted, count);
+    }
+    if (error != 0) {
+        loop->release(sorted, loop->allocator_context);
+        return error;
+    }
+    loop->pieces = sorted;
+    loop->piece_count = count;
+    return 0;
 }
 
 int ferry_buffers_unregister(ferry_loop *loop) {
     if (loop->fork_count != ferry__os_fork_count) return FERRY_EFORKED;
     ferry__loop_check(loop, NULL);
-    if (loop->backend->buffers_unregister == NULL) return FERRY_ENOTSUP;
-    return loop->backend->buffers_unregister(loop);
+    if (loop->pieces == NULL) return FERRY_ENOENT;
+    if (loop->pieces_used > 0) return FERRY_EBUSY;
+    int error = 0;
+    if (loop->backend->buffers_unregister != NULL) error = loop->backend->buffers_unregister(loop);
+    if (error != 0) return error;
+    ferry__pieces_free(loop);
+    return 0;
+}
+
+void ferry__pieces_free(ferry_loop *loop) {
+    if (loop->pieces != NULL) loop->release(loop->pieces, loop->allocator_context);
+    loop->pieces = NULL;
+}
+
+/* ---- Who uses them ----------------------------------------------------------------------- */
+
+/* The last piece that begins at or before the address; -1: none does. */
+static int piece_before(const ferry_loop *loop, uintptr_t address) {
+    size_t from = 0, to = loop->piece_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if ((uintptr_t)loop->pieces[middle].data <= address) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return (int)from - 1;
+}
+
+int ferry__pieces_find(ferry_loop *loop, ferry_op *op) {
+    if (loop->pieces == NULL || ferry__slot(loop, op->fd)->kind != KIND_FILE) return -1;
+    uintptr_t begin = (uintptr_t)op->buf;
+    int piece = piece_before(loop, begin);
+    if (piece < 0) return -1;
+    size_t skipped = begin - (uintptr_t)loop->pieces[piece].data, len = loop->pieces[piece].len;
+    if (skipped > len || op->len > len - skipped) return -1;
+    if (op->more == 0) loop->pieces_used++;
+    op->more = 1;
+    return piece;
+}
+
+void ferry__pieces_let_go(ferry_loop *loop, ferry_op *op) {
+    if (op->more == 0) return;
+    op->more = 0;
+    loop->pieces_used--;
 }

@@ -286,6 +286,14 @@ struct ferry__later {
 
 struct ferry__workers;
 
+/* Classes of blocking work, each with threads of its own, so that neither waits behind the other.
+ * (Host names have theirs, too: names.c.) */
+enum ferry__work_class {
+    WORK_FILES, /* operations that the backend cannot do without waiting */
+    WORK_USER,  /* functions of the program's */
+    WORK_CLASSES
+};
+
 /* What other threads reach: alone in its cache lines. */
 struct ferry__inbox {
     alignas(64) _Atomic(ferry_op *) top; /* posts and finished work, newest first */
@@ -350,7 +358,7 @@ struct ferry_loop {
     struct ferry__list backlog;
     struct ferry__list running_free; /* OP_RUNNING without a descriptor */
     struct ferry__list paused;
-    struct ferry__list work_waiting;
+    struct ferry__list work_waiting[WORK_CLASSES];
     struct ferry__list served[SERVICES];
     struct ferry__list *ending; /* which of these what ends goes to */
     ferry_op *to_stamp;         /* relative deadlines not yet begun, newest first; through timer */
@@ -365,10 +373,13 @@ struct ferry_loop {
     uint64_t pause_until; /* when the first of paused is tried again; UINT64_MAX: none */
     uint64_t pause_last;  /* when an accept last met full descriptor tables */
 
-    ferry_pool *pools;              /* buffer pools, through next */
-    struct ferry__workers *workers; /* NULL until the first work */
-    uint32_t work_out;              /* handed to the pool */
-    uint32_t work_max, work_threads;
+    ferry_pool *pools; /* buffer pools, through next */
+    ferry_vec *pieces; /* registered memory, by address; NULL: none */
+    size_t piece_count;
+    uint64_t pieces_used; /* reads and writes in flight whose buffer lies within */
+    struct ferry__workers *workers[WORK_CLASSES]; /* NULL until the first work */
+    uint32_t work_out[WORK_CLASSES];              /* handed to the pool */
+    uint32_t work_max, work_threads[WORK_CLASSES];
     bool own_workers;
 
     struct ferry__watches *watches; /* NULL until the first watch */
@@ -674,6 +685,15 @@ bool ferry__pool_owns(const ferry_loop *loop, const ferry_op *op);
 void ferry__pool_sent(ferry_op *op);
 /* A buffer has come back through the inbox. */
 void ferry__pool_returned(ferry_op *op);
+
+/* ---- buffers.c --------------------------------------------------------------------------- */
+
+/* The number of the registered piece that all of op's buffer lies in, which then counts as used
+ * until op ends; -1: none. op: a plain read or write, op->more of which is for this. */
+int ferry__pieces_find(ferry_loop *loop, ferry_op *op);
+void ferry__pieces_let_go(ferry_loop *loop, ferry_op *op);
+void ferry__pieces_free(ferry_loop *loop);
+
 /* ---- sendfile.c -------------------------------------------------------------------------- */
 
 int ferry__sendfile_check(ferry_loop *loop, const ferry_op *op);
@@ -756,10 +776,13 @@ void ferry__inbox_wake(ferry_loop *loop);
 
 /* Hands op to the worker pool, or lets it wait in the loop. */
 void ferry__work_submit(ferry_loop *loop, ferry_op *op);
+/* Hands over one of the library's own (OP_OWN, of kind FERRY_OP_WORK), at once: there are few of
+ * them. Back it goes to the backend: worked. False if there is no worker. */
+bool ferry__work_own(ferry_loop *loop, ferry_op *op);
 /* What came of op, which has come back through the inbox. */
 int64_t ferry__work_outcome(const ferry_op *op);
 /* op has come back through the inbox. */
-void ferry__work_back(ferry_loop *loop);
+void ferry__work_back(ferry_loop *loop, const ferry_op *op);
 /* Takes op back if no worker has it yet. */
 bool ferry__work_cancel(ferry_loop *loop, ferry_op *op);
 /* Takes one back that no worker has yet, and ends it; false if there is none. fd: only of this
@@ -778,8 +801,13 @@ struct ferry__work_load ferry__work_load(const ferry_loop *loop);
 /* Writes down the loop's operations that no worker has taken, and those that are being worked at.
  * Under the pool's lock; there is work out. */
 void ferry__work_find(const ferry_loop *loop, struct ferry__found *found);
+/* All of the loop's pools. */
 void ferry__work_lock(const ferry_loop *loop);
 void ferry__work_unlock(const ferry_loop *loop);
+static inline uint32_t ferry__work_out(const ferry_loop *loop) {
+    return loop->work_out[WORK_FILES] + loop->work_out[WORK_USER];
+}
+enum ferry__work_class ferry__work_class(const ferry_op *op);
 
 /* ---- each.c: all that is in flight ----------------------------------------------------------- */
 

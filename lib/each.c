@@ -11,7 +11,8 @@
 const struct ferry__place ferry__places[] = {
     {offsetof(ferry_loop, backlog), OP_BACKLOG},
     {offsetof(ferry_loop, paused), OP_PAUSED},
-    {offsetof(ferry_loop, work_waiting), OP_WORK_WAIT},
+    {offsetof(ferry_loop, work_waiting[WORK_FILES]), OP_WORK_WAIT},
+    {offsetof(ferry_loop, work_waiting[WORK_USER]), OP_WORK_WAIT},
     {offsetof(ferry_loop, running_free), OP_RUNNING},
     {offsetof(ferry_loop, served[SERVICE_SIGNALS]), OP_SERVED},
     {offsetof(ferry_loop, served[SERVICE_WATCHES]), OP_SERVED},
@@ -62,7 +63,7 @@ void ferry__found_add(struct ferry__found *found, ferry_op *op, const char *wher
 /* Both locks at once, so that each operation is in one place; and written down first, so that
  * nobody is called under them. What lies in the inbox stays there until this thread takes it. */
 static ferry_op *find(ferry_loop *loop, struct ferry__found *found) {
-    bool looks_up = loop->lookups > 0, works = loop->work_out > 0;
+    bool looks_up = loop->lookups > 0, works = ferry__work_out(loop) > 0;
     if (looks_up) ferry__os_lock(ferry__os_process_lock());
     if (works) ferry__work_lock(loop);
     if (looks_up) ferry__names_find(loop, found);
@@ -75,7 +76,8 @@ static ferry_op *find(ferry_loop *loop, struct ferry__found *found) {
 
 static void each_in_inbox(const struct visitor *visitor, ferry_op *op) {
     for (; op != NULL; op = op->link.next) {
-        if (op->state == OP_RETURNED) continue; /* a buffer's, which is not in flight */
+        /* A buffer's, or the library's own, which are not in flight. */
+        if (op->state == OP_RETURNED || op->state == OP_OWN) continue;
         const char *where = op->state == OP_WORKING ? "back from a worker" : "looked up";
         if (op->state == OP_POSTED) where = "posted";
         visitor->fn(visitor->context, op, where);
@@ -85,7 +87,7 @@ static void each_in_inbox(const struct visitor *visitor, ferry_op *op) {
 static bool each_elsewhere(const struct visitor *visitor, ferry_loop *loop) {
     enum { FEW = 64 };
     struct ferry__whereabouts few[FEW];
-    struct ferry__found found = {.at = few, .max = loop->work_out + loop->lookups};
+    struct ferry__found found = {.at = few, .max = ferry__work_out(loop) + loop->lookups};
     size_t bytes = found.max * sizeof *found.at;
     if (found.max > FEW) found.at = ferry__os_reserve(bytes);
     if (found.at == NULL) return false;

@@ -82,37 +82,95 @@ static bool closes(const ferry_loop *loop, ferry_fd fd) {
     return ferry__slot(loop, fd)->flags & SLOT_CLOSING;
 }
 
-/* Why a copy must not go on with its next piece; 0 if it may. */
-static int copy_stopped(const ferry_loop *loop, const ferry_op *op) {
-    if (loop->gate & GATE_DRAIN || closes(loop, op->fd) || closes(loop, ferry__op_second(op))) {
+/* Why what goes on in several steps must not take the next; 0 if it may. */
+static int stopped(const ferry_loop *loop, const ferry_op *op) {
+    bool second = op->code == FERRY_OP_COPY && closes(loop, ferry__op_second(op));
+    if (loop->gate & GATE_DRAIN || second || (op->fd >= 0 && closes(loop, op->fd))) {
         return FERRY_ECANCELED;
     }
     return ferry__op_stopped(op);
 }
 
-static void land_copy(ferry_loop *loop, ferry_op *op, int64_t moved) {
-    if (moved < 0) {
-        ferry__op_end(loop, op, moved, 0);
-        return;
-    }
-    op->transferred += (uint64_t)moved;
-    if (moved == 0 || op->transferred >= op->len || !(op->asked & FERRY_ALL)) {
-        bool ended = op->transferred == 0 && op->len > 0;
-        ferry__op_end(loop, op, (int64_t)op->transferred, ended ? FERRY_EOF : 0);
-        return;
-    }
-    int stopped = copy_stopped(loop, op);
-    if (stopped != 0) {
-        ferry__op_end(loop, op, stopped, 0);
+/* More of it, by a worker, unless it was asked to end. */
+static void go_on(ferry_loop *loop, ferry_op *op) {
+    int error = stopped(loop, op);
+    if (error != 0) {
+        ferry__op_end(loop, op, error, 0);
     } else {
         ferry__work_submit(loop, op);
     }
 }
 
+static void land_copy(ferry_loop *loop, ferry_op *op, int64_t moved) {
+    op->transferred += (uint64_t)moved;
+    if (moved == 0 || op->transferred >= op->len || !(op->asked & FERRY_ALL)) {
+        bool ended = op->transferred == 0 && op->len > 0;
+        ferry__op_end(loop, op, (int64_t)op->transferred, ended ? FERRY_EOF : 0);
+    } else {
+        go_on(loop, op);
+    }
+}
+
+static void land_read(ferry_loop *loop, ferry_op *op, int64_t moved) {
+    uint64_t total = ferry__op_row(op)->checked & ARG_VECTORS ? op->more : op->len;
+    op->transferred += (uint64_t)moved;
+    if (moved == 0 || op->transferred >= total || !(op->asked & FERRY_ALL)) {
+        bool ended = op->transferred == 0 && total > 0;
+        ferry__op_end(loop, op, (int64_t)op->transferred, ended ? FERRY_EOF : 0);
+    } else {
+        go_on(loop, op);
+    }
+}
+
+static void land_write(ferry_loop *loop, ferry_op *op, int64_t moved) {
+    uint64_t total = ferry__op_row(op)->checked & ARG_VECTORS ? op->more : op->len;
+    op->transferred += (uint64_t)moved;
+    if (op->transferred >= total || op->asked & FERRY_SOME) {
+        ferry__op_end(loop, op, (int64_t)op->transferred, 0);
+    } else if (moved == 0) {
+        ferry__op_end(loop, op, FERRY_EIO, 0); /* no progress and no error: not for ever */
+    } else {
+        go_on(loop, op);
+    }
+}
+
+static void land_open(ferry_loop *loop, ferry_op *op, int64_t result) {
+    int error = result == FERRY__NOT_YET ? stopped(loop, op) : 0;
+    if (result == FERRY__NOT_YET && error == 0) {
+        op->bits |= BIT_POLLING;
+        ferry__op_start(loop, op);
+        return;
+    }
+    if (error != 0) ferry__os_open_abandon(op);
+    if (result >= 0) ferry__slot_claim(loop, (ferry_fd)result, KIND_UNKNOWN);
+    ferry__op_end(loop, op, error != 0 ? error : result, 0);
+}
+
+static void land_moved(ferry_loop *loop, ferry_op *op, int64_t moved) {
+    if (op->code == FERRY_OP_COPY) {
+        land_copy(loop, op, moved);
+    } else if (ferry__op_row(op)->result == RESULT_IN) {
+        land_read(loop, op, moved);
+    } else {
+        land_write(loop, op, moved);
+    }
+}
+
 void ferry__files_land(ferry_loop *loop, ferry_op *op, int64_t result) {
     uint32_t flags = 0;
-    if (op->code == FERRY_OP_COPY) {
-        land_copy(loop, op, result);
+    enum ferry__result kind = ferry__op_row(op)->result;
+    bool moves = kind == RESULT_IN || kind == RESULT_OUT || op->code == FERRY_OP_COPY;
+    op->bits &= (uint16_t)~BIT_BLOCKING;
+    if (moves && result >= 0) {
+        land_moved(loop, op, result);
+        return;
+    }
+    if (op->code == FERRY_OP_OPEN) {
+        land_open(loop, op, result);
+        return;
+    }
+    if (op->code == FERRY_OP_CLOSE) {
+        ferry__slot_closed(loop, op, result);
         return;
     }
     if (op->code == FERRY_OP_TEMP_FILE && result >= 0) {

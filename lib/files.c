@@ -14,6 +14,7 @@ void ferry_open_at(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *pat
                    unsigned permissions, unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_OPEN, dir, path, permissions, flags, cb);
     op->offset = how;
+    op->more = 0;
     ferry__submit(loop, op);
 }
 
@@ -21,6 +22,7 @@ void ferry_read(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t l
                 unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_READ, fd, buf, len, flags, cb);
     op->offset = offset;
+    op->more = 0;
     ferry__submit(loop, op);
 }
 
@@ -35,6 +37,7 @@ void ferry_write(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, s
                  uint64_t offset, unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_WRITE, fd, buf, len, flags, cb);
     op->offset = offset;
+    op->more = 0;
     ferry__submit(loop, op);
 }
 

@@ -338,7 +338,9 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
     list_stop(loop, &slot->running, fd);
     list_stop(loop, &loop->backlog, fd);
     list_stop(loop, &loop->paused, fd);
-    list_stop(loop, &loop->work_waiting, fd);
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        list_stop(loop, &loop->work_waiting[class], fd);
+    }
     while (slot->busy > 0 && ferry__work_cancel_any(loop, fd)) {
     }
     if (slot->busy > 0 && loop->sendfiles > 0) ferry__sendfile_cancel(loop, fd);
@@ -366,6 +368,7 @@ int ferry_forget(ferry_loop *loop, ferry_fd fd) {
     struct ferry__slot *slot = ferry__slot(loop, fd);
     if (slot->flags & SLOT_CLOSING) return FERRY_EBADF;
     if (slot->busy > 0) return FERRY_EBUSY;
+    if (loop->backend->forget != NULL) loop->backend->forget(loop, fd);
     slot_reset(slot, 0);
     return 0;
 }

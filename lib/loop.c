@@ -42,14 +42,22 @@ static int config_read(ferry_config *config, const ferry_config *given) {
     return 0;
 }
 
-static int backend_named(const char *name, enum ferry_backend *backend) {
-    static const char *const names[] = {
-        [FERRY_AUTO] = "auto", [FERRY_URING] = "uring", [FERRY_NONE] = "none"};
-    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(name, names[i]) == 0) {
-            *backend = (enum ferry_backend)i;
-            return 0;
-        }
+static const char *const backend_names[] = {[FERRY_AUTO] = "auto",
+                                            [FERRY_URING] = "uring",
+                                            [FERRY_EPOLL] = "epoll",
+                                            [FERRY_NONE] = "none",
+                                            NULL};
+static const char *const adapter_names[] = {[FERRY_ADAPTER_AUTO] = "auto",
+                                            [FERRY_ADAPTER_DEDICATED] = "dedicated",
+                                            [FERRY_ADAPTER_INLINE] = "inline",
+                                            NULL};
+
+/* The number of what a variable of the environment names, else given, or FERRY_EINVAL. */
+static int chosen(const char *variable, const char *const *names, int given) {
+    const char *name = ferry__os_environment(variable);
+    if (name == NULL) return given;
+    for (int i = 0; names[i] != NULL; i++) {
+        if (strcmp(name, names[i]) == 0) return i;
     }
     return FERRY_EINVAL;
 }
@@ -66,7 +74,8 @@ static void loop_init(ferry_loop *loop, const ferry_config *config) {
     loop->slot_top = -1;
     loop->pause_until = UINT64_MAX;
     loop->work_max = config->worker_queue_max ? config->worker_queue_max : 256;
-    loop->work_threads = config->worker_threads ? config->worker_threads : 4;
+    loop->work_threads[WORK_USER] = config->worker_threads ? config->worker_threads : 4;
+    loop->work_threads[WORK_FILES] = config->file_threads ? config->file_threads : 4;
     loop->resolver_threads = config->resolver_threads ? config->resolver_threads : 8;
     loop->own_workers = (config->flags & FERRY_OWN_WORKERS) != 0;
     loop->owner = ferry__os_thread_self();
@@ -107,6 +116,7 @@ static void loop_free(ferry_loop *loop) {
     ferry__os_unreserve(loop->slots, slots_bytes(loop->slot_count));
     ferry__os_unreserve(loop->spares, spares_bytes(loop->slot_count));
     ferry__measures_free(loop);
+    ferry__pieces_free(loop);
     loop->release(loop->raw, loop->allocator_context);
 }
 
@@ -145,13 +155,16 @@ int ferry_loop_open(ferry_loop **loop, const ferry_config *given) {
     if (loop == NULL) return FERRY_EINVAL;
     *loop = NULL;
     int error = config_read(&config, given);
-    const char *forced = ferry__os_environment("FERRY_BACKEND");
-    if (error == 0 && forced != NULL) error = backend_named(forced, &config.backend);
     if (error != 0) return error;
+    int backend = chosen("FERRY_BACKEND", backend_names, (int)config.backend);
+    int adapter = chosen("FERRY_ADAPTER", adapter_names, (int)config.adapter);
+    if (backend < 0 || adapter < 0 || adapter > FERRY_ADAPTER_INLINE) return FERRY_EINVAL;
+    config.backend = (enum ferry_backend)backend;
     struct ferry__options options = {
         .submission_entries = config.submission_entries ? config.submission_entries : 256,
         .completion_entries = config.completion_entries ? config.completion_entries : 8192,
         .disable = {config.disable, ferry__os_environment("FERRY_DISABLE")},
+        .adapter = (enum ferry_adapter)adapter,
     };
     ferry__os_watch_forks();
     error = loop_make(loop, &config, &options);

@@ -199,6 +199,8 @@ void ferry__op_end(ferry_loop *loop, ferry_op *op, int64_t result, uint32_t flag
     if (op->bits & BIT_STAMP) stamp_forget(loop, op);
     if (op->bits & BIT_CANCEL_OWED) loop->cancels_owed--;
     if (op->bits & BIT_STOPPING) loop->stopping--;
+    if (op->code == FERRY_OP_OPEN && result < 0) ferry__os_open_abandon(op);
+    if (op->code == FERRY_OP_READ || op->code == FERRY_OP_WRITE) ferry__pieces_let_go(loop, op);
     if (ferry__op_row(op)->result == RESULT_LENT) ferry__pool_leave(op, result);
     op->bits &= (uint16_t) ~(BIT_CANCEL_OWED | BIT_STOPPING);
     op->timer.when = ferry__op_began(loop, op);
@@ -322,7 +324,7 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_BACKLOG: ferry__list_remove(&loop->backlog, op); break;
     case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;
     case OP_WORK_WAIT:
-        ferry__list_remove(&loop->work_waiting, op);
+        ferry__list_remove(&loop->work_waiting[ferry__work_class(op)], op);
         loop->stats.work_in_loop--;
         break;
     case OP_TIMER: break;
@@ -330,7 +332,10 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
         if (!ferry__work_cancel(loop, op)) {
             /* A watch that has not begun remembers it, since what a worker does for it may be
              * undone; and a copy looks for it between its pieces. */
-            if ((ferry__is_served(op) || op->code == FERRY_OP_COPY) && !stop_wanted(op)) {
+            if ((ferry__is_served(op) || op->code == FERRY_OP_COPY || op->code == FERRY_OP_OPEN ||
+                 ferry__op_row(op)->result == RESULT_IN ||
+                 ferry__op_row(op)->result == RESULT_OUT) &&
+                !stop_wanted(op)) {
                 op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
             }
             return;
@@ -593,13 +598,26 @@ static void land_again(ferry_loop *loop, ferry_op *op, uint32_t flags) {
     again(loop, op);
 }
 
+/* The backend leaves it to a worker, from where it comes back through the inbox. */
+static void land_blocks(ferry_loop *loop, ferry_op *op) {
+    if (stop_wanted(op)) {
+        ferry__op_end(loop, op, stop_error(op), 0);
+    } else {
+        op->bits |= BIT_BLOCKING;
+        ferry__work_submit(loop, op);
+    }
+}
+
 static ferry_op *land_one(ferry_loop *loop, ferry_op *op, const struct ferry__record *record) {
     enum ferry__result kind = ferry__op_row(op)->result;
     if (op->bits & BIT_CANCEL_OWED) {
         op->bits &= (uint16_t)~BIT_CANCEL_OWED;
         loop->cancels_owed--;
     }
-    if (op->code == FERRY_OP_CLOSE) {
+    if (record->flags & RECORD_BLOCKS) {
+        ferry__list_remove(running_list(loop, op), op);
+        land_blocks(loop, op);
+    } else if (op->code == FERRY_OP_CLOSE) {
         ferry__list_remove(&loop->running_free, op);
         if (record->flags & RECORD_INTERRUPTED) {
             ferry__op_start(loop, op);
@@ -667,9 +685,13 @@ void ferry__op_arrived(ferry_loop *loop, ferry_op *op) {
     } else if (op->state == OP_LOOKUP) {
         loop->lookups--;
         ferry__op_end(loop, op, ferry__names_outcome(op), 0);
+    } else if (op->state == OP_OWN) {
+        int64_t outcome = ferry__work_outcome(op);
+        ferry__work_back(loop, op);
+        loop->backend->worked(loop, op, outcome);
     } else {
         int64_t result = ferry__work_outcome(op);
-        ferry__work_back(loop);
+        ferry__work_back(loop, op);
         if (op->code == FERRY_OP_SPAWN && result == 0) ferry__spawn_done(loop, op);
         if (op->code == FERRY_OP_WATCH) {
             ferry__watch_arrived(loop, op, result);

@@ -25,24 +25,32 @@ bool ferry__disabled(const struct ferry__options *options, const char *name) {
     return is_named(options->disable[0], name) || is_named(options->disable[1], name);
 }
 
-static bool list_known(const char *list, const ferry_feature *features, size_t count) {
+static bool has_feature(const struct ferry__backend *backend, const char *name, size_t len) {
+    const char *known = NULL;
+    for (unsigned i = 0; backend->feature != NULL && (known = backend->feature(i)) != NULL; i++) {
+        if (strlen(known) == len && memcmp(name, known, len) == 0) return true;
+    }
+    return false;
+}
+
+static bool is_known(const char *name, size_t len) {
+    if (len == 0 || (len == 3 && memcmp(name, "all", 3) == 0)) return true;
+    for (unsigned i = 0; ferry__backends[i] != NULL; i++) {
+        if (has_feature(ferry__backends[i], name, len)) return true;
+    }
+    return false;
+}
+
+/* Is each name that of a feature, of whichever backend? It may turn out that another one is used.
+ */
+static bool all_known(const char *list) {
     while (list != NULL && *list != '\0') {
-        size_t word = strcspn(list, ", ");
-        bool known = word == 0 || (word == 3 && memcmp(list, "all", 3) == 0);
-        for (size_t i = 0; i < count && !known; i++) {
-            known = strlen(features[i].name) == word && memcmp(list, features[i].name, word) == 0;
-        }
-        if (!known) return false;
-        list += word;
+        size_t len = strcspn(list, ", ");
+        if (!is_known(list, len)) return false;
+        list += len;
         list += strspn(list, ", ");
     }
     return true;
-}
-
-bool ferry__disabled_known(const struct ferry__options *options, const ferry_feature *features,
-                           size_t count) {
-    return list_known(options->disable[0], features, count) &&
-           list_known(options->disable[1], features, count);
 }
 
 static void tell_why(const ferry_loop *loop, char *why, size_t len) {
@@ -62,6 +70,7 @@ static bool wanted(enum ferry_backend choice, const struct ferry__backend *backe
     switch (choice) {
     case FERRY_AUTO: return !is_none || ferry__backends[0] == backend;
     case FERRY_URING: return strcmp(backend->name, "uring") == 0;
+    case FERRY_EPOLL: return strcmp(backend->name, "epoll") == 0;
     case FERRY_NONE: return is_none;
     }
     return false;
@@ -78,6 +87,14 @@ int ferry__pick(ferry_loop *loop, const struct ferry__options *options, enum fer
     ferry_description *description = &loop->description;
     description->refusals = loop->refusals;
     if ((unsigned)choice > FERRY_NONE) return FERRY_EINVAL;
+    if (!all_known(options->disable[0]) || !all_known(options->disable[1])) {
+        loop->refusals[description->refusal_count++] = (ferry_refusal){
+            .backend = "every backend",
+            .error = FERRY_EINVAL,
+            .reason = "an unknown feature is named in config.disable or FERRY_DISABLE"};
+        tell_why(loop, why, why_len);
+        return FERRY_EINVAL;
+    }
     for (unsigned i = 0; ferry__backends[i] != NULL; i++) {
         const struct ferry__backend *backend = ferry__backends[i];
         struct ferry__refused refused = {0, ""};
@@ -99,7 +116,9 @@ int ferry__pick(ferry_loop *loop, const struct ferry__options *options, enum fer
     }
     if (description->refusal_count == 0) {
         loop->refusals[description->refusal_count++] = (ferry_refusal){
-            .backend = choice == FERRY_URING ? "uring" : "none",
+            .backend = choice == FERRY_URING   ? "uring"
+                       : choice == FERRY_EPOLL ? "epoll"
+                                               : "none",
             .error = FERRY_ENOTSUP,
             .reason = "this build of the library does not have it"};
     }

@@ -20,7 +20,7 @@ void ferry_loop_stats(const ferry_loop *loop, ferry_stats *stats, size_t len) {
     now.background = loop->background;
     now.holds = loop->holds;
     now.timed = loop->wheel.count;
-    now.work_out = loop->work_out;
+    now.work_out = ferry__work_out(loop);
     workers_read(loop, &now);
     now.wakeups = atomic_load_explicit(&loop->inbox.wakeups, memory_order_relaxed);
     memset(stats, 0, len);

@@ -139,7 +139,7 @@ void ferry__verify(ferry_loop *loop) {
     FERRY__ASSERT(tally.stopping == loop->stopping);                                  /* 9 */
     FERRY__ASSERT(loop->records.tail - loop->records.head <= loop->records.mask + 1); /* 10 */
     FERRY__ASSERT(loop->later.tail - loop->later.head <= loop->later.mask + 1);       /* 10 */
-    FERRY__ASSERT(loop->work_out <= loop->work_max);                                  /* 10 */
+    FERRY__ASSERT(loop->work_out[WORK_USER] <= loop->work_max);                       /* 10 */
     for (unsigned i = 0; i < FERRY__SIGNALS; i++) waits += loop->signals.waits[i];
     FERRY__ASSERT(tally.signals == waits); /* 11 */
 }

@@ -1,9 +1,9 @@
-/* worker.c - the worker pool: blocking work, and operations that a backend cannot do natively.
+/* worker.c - the worker pools: blocking work, and operations that a backend cannot do natively.
  *
- * One pool per process, made by the first loop that has work and gone with the last; or a loop's
- * own. A loop hands over at most work_max operations at a time, the others wait in the loop; so its
- * own results always make room for its own work, and no loop can fill the queue for the others.
- * Workers send results back through the loop's inbox.
+ * One pool of each class per process, made by the first loop that has such work and gone with the
+ * last; or a loop's own. A loop hands over at most work_max operations at a time, the others wait
+ * in the loop; so its own results always make room for its own work, and no loop can fill the queue
+ * for the others. Workers send results back through the loop's inbox.
  *
  * The pool's queue is under its lock; everything else here is the loop's thread.
  *
@@ -24,6 +24,7 @@ struct ferry__workers {
     uint32_t users;      /* loops; guarded by the process's lock for the shared pool */
     uint32_t fork_count; /* in which process its threads run */
     bool ends, shared;
+    enum ferry__work_class class;
     struct ferry__thread thread[THREADS_MAX];
     const ferry_loop *serves[THREADS_MAX]; /* whose work a thread is at, until it has let go of it
                                             */
@@ -31,7 +32,11 @@ struct ferry__workers {
     struct ferry__signal served;
 };
 
-static struct ferry__workers *shared_pool; /* guarded by ferry__os_process_lock() */
+static struct ferry__workers *shared_pools[WORK_CLASSES]; /* guarded by ferry__os_process_lock() */
+
+enum ferry__work_class ferry__work_class(const ferry_op *op) {
+    return op->code == FERRY_OP_WORK && op->state != OP_OWN ? WORK_USER : WORK_FILES;
+}
 
 /* ---- The queue --------------------------------------------------------------------------- */
 
@@ -77,7 +82,7 @@ int64_t ferry__work_outcome(const ferry_op *op) {
 
 /* ---- A worker ---------------------------------------------------------------------------- */
 
-static int64_t carry_out(const ferry_op *op) {
+static int64_t carry_out(ferry_op *op) {
     if (op->code == FERRY_OP_WATCH) return ferry__watch_add(op);
     if (op->code != FERRY_OP_WORK) return ferry__os_perform(op);
     ferry_work_fn *fn = (ferry_work_fn *)(uintptr_t)op->offset;
@@ -122,29 +127,33 @@ static void *worker(void *arg) {
 
 /* ---- The pool ---------------------------------------------------------------------------- */
 
-static struct ferry__workers *pool_make(ferry_loop *loop, bool shared) {
+static struct ferry__workers *pool_make(ferry_loop *loop, enum ferry__work_class class,
+                                        bool shared) {
     struct ferry__workers *pool = ferry__os_reserve(sizeof *pool);
     if (pool == NULL) return NULL;
     ferry__os_lock_init(&pool->lock);
     ferry__os_signal_init(&pool->has_work);
     ferry__os_signal_init(&pool->served);
-    pool->threads_max = loop->work_threads < THREADS_MAX ? loop->work_threads : THREADS_MAX;
+    uint32_t threads = loop->work_threads[class];
+    pool->threads_max = threads < THREADS_MAX ? threads : THREADS_MAX;
+    pool->class = class;
     pool->shared = shared;
     pool->fork_count = ferry__os_fork_count;
     return pool;
 }
 
-static void pool_join(ferry_loop *loop) {
+static void pool_join(ferry_loop *loop, enum ferry__work_class class) {
     if (loop->own_workers) {
-        loop->workers = pool_make(loop, false);
+        loop->workers[class] = pool_make(loop, class, false);
     } else {
+        struct ferry__workers **shared = &shared_pools[class];
         ferry__os_lock(ferry__os_process_lock());
         /* After a fork the parent's pool has no threads here: its memory is left behind. */
-        if (shared_pool == NULL || shared_pool->fork_count != ferry__os_fork_count) {
-            shared_pool = pool_make(loop, true);
+        if (*shared == NULL || (*shared)->fork_count != ferry__os_fork_count) {
+            *shared = pool_make(loop, class, true);
         }
-        loop->workers = shared_pool;
-        if (loop->workers != NULL) loop->workers->users++;
+        loop->workers[class] = *shared;
+        if (*shared != NULL) (*shared)->users++;
         ferry__os_unlock(ferry__os_process_lock());
     }
 }
@@ -170,26 +179,33 @@ static void wait_until_let_go(struct ferry__workers *pool, const ferry_loop *loo
     ferry__os_unlock(&pool->lock);
 }
 
-void ferry__work_close(ferry_loop *loop) {
-    struct ferry__workers *pool = loop->workers;
-    loop->workers = NULL;
+static void pool_leave(ferry_loop *loop, struct ferry__workers *pool) {
     if (pool == NULL || pool->fork_count != ferry__os_fork_count) return;
     wait_until_let_go(pool, loop);
     if (pool->shared) {
         ferry__os_lock(ferry__os_process_lock());
         bool last = --pool->users == 0;
-        if (last && shared_pool == pool) shared_pool = NULL;
+        if (last && shared_pools[pool->class] == pool) shared_pools[pool->class] = NULL;
         ferry__os_unlock(ferry__os_process_lock());
         if (!last) return;
     }
     pool_end(pool);
 }
 
+void ferry__work_close(ferry_loop *loop) {
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        pool_leave(loop, loop->workers[class]);
+        loop->workers[class] = NULL;
+    }
+}
+
 void ferry__work_abandon(ferry_loop *loop) {
-    struct ferry__workers *pool = loop->workers;
-    loop->workers = NULL;
-    /* The shared one may be of use to others here, which find out that it has no threads. */
-    if (pool != NULL && !pool->shared) ferry__os_unreserve(pool, sizeof *pool);
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        struct ferry__workers *pool = loop->workers[class];
+        loop->workers[class] = NULL;
+        /* A shared one may be of use to others here, which find out that it has no threads. */
+        if (pool != NULL && !pool->shared) ferry__os_unreserve(pool, sizeof *pool);
+    }
 }
 
 /* Puts op into the queue. False if there is no thread to take it. */
@@ -210,12 +226,12 @@ static bool pool_push(struct ferry__workers *pool, ferry_loop *loop, ferry_op *o
 
 /* ---- The loop's side --------------------------------------------------------------------- */
 
-static void hand_over(ferry_loop *loop, ferry_op *op) {
-    if (loop->workers == NULL) pool_join(loop);
+static void hand_over(ferry_loop *loop, ferry_op *op, enum ferry__work_class class) {
+    if (loop->workers[class] == NULL) pool_join(loop, class);
     enum ferry__op_state before = (enum ferry__op_state)op->state;
     ferry__op_move(op, OP_WORKING);
-    if (loop->workers != NULL && pool_push(loop->workers, loop, op)) {
-        loop->work_out++;
+    if (loop->workers[class] != NULL && pool_push(loop->workers[class], loop, op)) {
+        loop->work_out[class]++;
     } else {
         ferry__op_move(op, before);
         ferry__op_end(loop, op, FERRY_EAGAIN, 0);
@@ -223,87 +239,129 @@ static void hand_over(ferry_loop *loop, ferry_op *op) {
 }
 
 void ferry__work_submit(ferry_loop *loop, ferry_op *op) {
-    if (loop->work_out < loop->work_max && loop->work_waiting.head == NULL) {
-        hand_over(loop, op);
+    enum ferry__work_class class = ferry__work_class(op);
+    struct ferry__list *waiting = &loop->work_waiting[class];
+    if (loop->work_out[class] < loop->work_max && waiting->head == NULL) {
+        hand_over(loop, op, class);
     } else {
         loop->stats.work_waited++;
         loop->stats.work_in_loop++;
         ferry__op_move(op, OP_WORK_WAIT);
-        ferry__list_push(&loop->work_waiting, op);
+        ferry__list_push(waiting, op);
     }
 }
 
-void ferry__work_back(ferry_loop *loop) {
-    loop->work_out--;
-    while (loop->work_waiting.head != NULL && loop->work_out < loop->work_max) {
-        ferry_op *op = loop->work_waiting.head;
-        ferry__list_remove(&loop->work_waiting, op);
+bool ferry__work_own(ferry_loop *loop, ferry_op *op) {
+    if (loop->workers[WORK_FILES] == NULL) pool_join(loop, WORK_FILES);
+    struct ferry__workers *pool = loop->workers[WORK_FILES];
+    if (pool == NULL || !pool_push(pool, loop, op)) return false;
+    loop->work_out[WORK_FILES]++;
+    return true;
+}
+
+static void work_back(ferry_loop *loop, enum ferry__work_class class) {
+    struct ferry__list *waiting = &loop->work_waiting[class];
+    loop->work_out[class]--;
+    while (waiting->head != NULL && loop->work_out[class] < loop->work_max) {
+        ferry_op *op = waiting->head;
+        ferry__list_remove(waiting, op);
         loop->stats.work_in_loop--;
-        hand_over(loop, op);
+        hand_over(loop, op, class);
     }
+}
+
+void ferry__work_back(ferry_loop *loop, const ferry_op *op) {
+    work_back(loop, ferry__work_class(op));
 }
 
 bool ferry__work_cancel(ferry_loop *loop, ferry_op *op) {
-    struct ferry__workers *pool = loop->workers;
+    struct ferry__workers *pool = loop->workers[ferry__work_class(op)];
     ferry__os_lock(&pool->lock);
     ferry_op *before = NULL, *queued = pool->first;
     for (; queued != NULL && queued != op; queued = queued->link.next) before = queued;
     if (queued != NULL) queue_take(pool, before);
     ferry__os_unlock(&pool->lock);
     if (queued == NULL) return false;
-    ferry__work_back(loop);
+    ferry__work_back(loop, op);
     return true;
 }
 
-bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd) {
-    struct ferry__workers *pool = loop->workers;
-    if (pool == NULL || loop->work_out == 0) return false;
+static bool is_wanted(const ferry_loop *loop, const ferry_op *op, ferry_fd fd) {
+    return loop_of(op) == loop && op->state != OP_OWN &&
+           (fd == FERRY_FD_NONE || ferry__op_uses(op, fd));
+}
+
+static bool cancel_any(ferry_loop *loop, struct ferry__workers *pool, ferry_fd fd) {
     ferry__os_lock(&pool->lock);
     ferry_op *before = NULL, *op = pool->first;
-    while (op != NULL &&
-           (loop_of(op) != loop || (fd != FERRY_FD_NONE && !ferry__op_uses(op, fd)))) {
+    while (op != NULL && !is_wanted(loop, op, fd)) {
         before = op;
         op = op->link.next;
     }
     if (op != NULL) queue_take(pool, before);
     ferry__os_unlock(&pool->lock);
     if (op == NULL) return false;
-    ferry__work_back(loop);
+    work_back(loop, pool->class);
     ferry__op_end(loop, op, FERRY_ECANCELED, 0);
     return true;
 }
 
+bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd) {
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        if (loop->work_out[class] > 0 && cancel_any(loop, loop->workers[class], fd)) return true;
+    }
+    return false;
+}
+
 /* ---- For those who look ------------------------------------------------------------------ */
 
+/* A fork may have left the lock taken, by a thread that is not here. */
+static struct ferry__workers *pool_here(const ferry_loop *loop, unsigned class) {
+    struct ferry__workers *pool = loop->workers[class];
+    return pool != NULL && pool->fork_count == ferry__os_fork_count ? pool : NULL;
+}
+
 void ferry__work_lock(const ferry_loop *loop) {
-    ferry__os_lock(&loop->workers->lock);
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        if (pool_here(loop, class) != NULL) ferry__os_lock(&loop->workers[class]->lock);
+    }
 }
 
 void ferry__work_unlock(const ferry_loop *loop) {
-    ferry__os_unlock(&loop->workers->lock);
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        if (pool_here(loop, class) != NULL) ferry__os_unlock(&loop->workers[class]->lock);
+    }
+}
+
+static void pool_find(const ferry_loop *loop, const struct ferry__workers *pool,
+                      struct ferry__found *found) {
+    for (ferry_op *op = pool->first; op != NULL; op = op->link.next) {
+        if (is_wanted(loop, op, FERRY_FD_NONE)) ferry__found_add(found, op, "waiting for a worker");
+    }
+    for (uint32_t i = 0; i < pool->numbered; i++) {
+        ferry_op *op = pool->at[i];
+        if (op != NULL && pool->serves[i] == loop && op->state != OP_OWN) {
+            ferry__found_add(found, op, "with a worker");
+        }
+    }
 }
 
 void ferry__work_find(const ferry_loop *loop, struct ferry__found *found) {
-    const struct ferry__workers *pool = loop->workers;
-    for (ferry_op *op = pool->first; op != NULL; op = op->link.next) {
-        if (loop_of(op) == loop) ferry__found_add(found, op, "waiting for a worker");
-    }
-    for (uint32_t i = 0; i < pool->numbered; i++) {
-        if (pool->at[i] != NULL && pool->serves[i] == loop) {
-            ferry__found_add(found, pool->at[i], "with a worker");
-        }
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        if (pool_here(loop, class) != NULL) pool_find(loop, loop->workers[class], found);
     }
 }
 
 struct ferry__work_load ferry__work_load(const ferry_loop *loop) {
     struct ferry__work_load load = {.queued = 0};
-    const struct ferry__workers *pool = loop->workers;
-    /* A fork may have left the lock taken, by a thread that is not here. */
-    if (pool == NULL || pool->fork_count != ferry__os_fork_count) return load;
     ferry__work_lock(loop);
-    load.queued = pool->queued;
-    load.threads = pool->threads;
-    for (uint32_t i = 0; i < pool->numbered; i++) load.busy += pool->at[i] != NULL;
+    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
+        const struct ferry__workers *pool = pool_here(loop, class);
+        if (pool == NULL) continue;
+        load.queued += pool->queued;
+        load.threads += pool->threads;
+        for (uint32_t i = 0; i < pool->numbered; i++) load.busy += pool->at[i] != NULL;
+    }
     ferry__work_unlock(loop);
     return load;
 }

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* ---- Names, space ------------------------------------------------------------------------ */
@@ -122,6 +123,67 @@ int64_t ferry__system_copy(int from, uint64_t from_offset, int to, uint64_t to_o
     return moved >= 0 ? moved : ferry__errno();
 }
 
+/* ---- What is known of a file ------------------------------------------------------------- */
+
+static int64_t time_ns(const struct statx_timestamp *time) {
+    return time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+void ferry__linux_tell_file(const struct statx *from, ferry_file *file) {
+    file->type = type_of_mode(from->stx_mode);
+    file->permissions = from->stx_mode & 07777u;
+    file->user = from->stx_uid;
+    file->group = from->stx_gid;
+    file->size = from->stx_size;
+    file->allocated = from->stx_blocks * 512;
+    file->links = from->stx_nlink;
+    file->device = makedev(from->stx_dev_major, from->stx_dev_minor);
+    file->inode = from->stx_ino;
+    file->accessed_ns = time_ns(&from->stx_atime);
+    file->modified_ns = time_ns(&from->stx_mtime);
+    file->changed_ns = time_ns(&from->stx_ctime);
+    file->created_ns = from->stx_mask & STATX_BTIME ? time_ns(&from->stx_btime) : 0;
+}
+
+int64_t ferry__system_stat(int fd, const char *path, bool follows, ferry_file *file) {
+    struct statx about;
+    int flags = path == NULL ? AT_EMPTY_PATH : follows ? 0 : AT_SYMLINK_NOFOLLOW;
+    const char *name = path == NULL ? "" : path;
+    if (ferry__file_calls.statx(fd, name, flags, FERRY__STAT_MASK, &about) != 0) {
+        return ferry__errno();
+    }
+    ferry__linux_tell_file(&about, file);
+    return 0;
+}
+
+/* ---- Opening ----------------------------------------------------------------------------- */
+
+#define RACES_MAX 64
+
+/* The kernel says EAGAIN when something was renamed while it looked where ".." leads. */
+int ferry__system_open_beneath(int dir, const char *path, int flags, mode_t mode) {
+    struct open_how how = {
+        .flags = (uint64_t)(unsigned)flags, .mode = mode, .resolve = RESOLVE_BENEATH};
+    int fd = -1;
+    for (int i = 0; i < RACES_MAX; i++) {
+        fd = ferry__file_calls.openat2(dir, path, &how);
+        if (fd >= 0 || errno != EAGAIN) break;
+    }
+    if (fd < 0 && errno == ENOSYS) errno = EOPNOTSUPP;
+    return fd;
+}
+
+/* With nothing to be read, a pipe without writers is at its end, and one with writers is not:
+ * tee(2) tells, and takes nothing. */
+bool ferry__system_has_writer(int fd) {
+    int fds[2];
+    if (ferry__calls.pipe(fds, O_CLOEXEC) != 0) return true; /* it is found out by reading, then */
+    ssize_t got = tee(fd, fds[1], 1, SPLICE_F_NONBLOCK);
+    (void)ferry__calls.close(fds[0]);
+    (void)ferry__calls.close(fds[1]);
+    return got != 0;
+}
+
 /* ---- Without waiting --------------------------------------------------------------------- */
 
 bool ferry__linux_can_glance(void) {
@@ -131,13 +193,11 @@ bool ferry__linux_can_glance(void) {
     return fd >= 0 || errno == EAGAIN;
 }
 
-#define ALL_KNOWN (STATX_BASIC_STATS | STATX_BTIME)
-
 /* A file system without a device of its own may be on the network, or a program: even what it has
  * cached may have to be asked for. */
 bool ferry__linux_glance_fd(int fd, struct statx *about) {
     int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
-    return ferry__file_calls.statx(fd, "", flags, ALL_KNOWN, about) == 0 &&
+    return ferry__file_calls.statx(fd, "", flags, FERRY__STAT_MASK, about) == 0 &&
            about->stx_dev_major != 0;
 }
 

@@ -23,6 +23,18 @@ int64_t ferry__system_list(int fd, char *buf, size_t len, bool restart);
 /* Copies within the system, at most len bytes: what was copied. */
 int64_t ferry__system_copy(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t len);
 
+/* Opens what lies beneath dir: a descriptor, or -1 and errno. */
+int ferry__system_open_beneath(int dir, const char *path, int flags, mode_t mode);
+/* Does anybody have this FIFO open for writing? fd: opened for reading. */
+bool ferry__system_has_writer(int fd);
+/* path: NULL for what fd is. */
+int64_t ferry__system_stat(int fd, const char *path, bool follows, ferry_file *file);
+
+#define FERRY__STAT_MASK (STATX_BASIC_STATS | STATX_BTIME)
+
+/* What the kernel knows of a file, in our words. */
+void ferry__linux_tell_file(const struct statx *from, ferry_file *file);
+
 /* ---- For the loop's thread: what caches hold, so that none of these waits ------------------- */
 
 /* Can the kernel look up a name without waiting for a device? */

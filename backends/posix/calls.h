@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -37,6 +38,12 @@ struct ferry__calls {
     int (*setsockopt)(int, int, int, const void *, socklen_t);
     int (*ioctl)(int, unsigned long, int *);
     ssize_t (*recv)(int, void *, size_t, int);
+    ssize_t (*recvmsg)(int, struct msghdr *, int);
+    ssize_t (*send)(int, const void *, size_t, int);
+    ssize_t (*sendmsg)(int, const struct msghdr *, int);
+    int (*accept)(int, struct sockaddr *, socklen_t *, int);
+    int (*poll)(struct pollfd *, nfds_t, int);
+    int (*ppoll)(struct pollfd *, nfds_t, const struct timespec *);
     int (*shutdown)(int, int);
     int (*socket)(int, int, int);
     int (*socketpair)(int, int, int, int *);
@@ -51,6 +58,13 @@ struct ferry__calls {
     int (*ftruncate)(int, off_t);
     ssize_t (*read)(int, void *, size_t);
     ssize_t (*write)(int, const void *, size_t);
+    ssize_t (*readv)(int, const struct iovec *, int);
+    ssize_t (*writev)(int, const struct iovec *, int);
+    ssize_t (*preadv)(int, const struct iovec *, int, off_t);
+    ssize_t (*pwritev)(int, const struct iovec *, int, off_t);
+    ssize_t (*preadv2)(int, const struct iovec *, int, off_t, int);  /* Linux */
+    ssize_t (*pwritev2)(int, const struct iovec *, int, off_t, int); /* Linux */
+    int (*set_blocking)(int, int);                                   /* 0: not; was it, or -1 */
     int (*eventfd)(unsigned, int);
     int (*duplicate)(int, int); /* not below the second number, close-on-exec */
     int (*spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *,
@@ -64,6 +78,7 @@ struct ferry__calls {
     int (*epoll_create)(int);
     int (*epoll_ctl)(int, int, int, struct epoll_event *);
     int (*epoll_wait)(int, struct epoll_event *, int, int);
+    int (*epoll_pwait2)(int, struct epoll_event *, int, const struct timespec *);
     int (*timerfd_create)(int, int);
     int (*timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
     int (*getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);

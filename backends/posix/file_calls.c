@@ -4,6 +4,8 @@
  */
 #include "file_calls.h"
 
+#include "ferry.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -52,6 +54,8 @@ struct ferry__file_calls ferry__file_calls = {
     .realpath = realpath,
     .pread = pread,
     .pwrite = pwrite,
+    .fsync = fsync,
+    .fdatasync = fdatasync,
     .fadvise = posix_fadvise,
     .lseek = lseek,
     .status_flags = status_flags,
@@ -63,3 +67,21 @@ struct ferry__file_calls ferry__file_calls = {
     .statx = statx_plain,
     .openat2 = openat2_raw,
 };
+
+int ferry__posix_open_flags(unsigned how) {
+    int flags = O_CLOEXEC | O_NOCTTY;
+    if (how & FERRY_OPEN_READ && how & FERRY_OPEN_WRITE) {
+        flags |= O_RDWR;
+    } else if (how & FERRY_OPEN_WRITE) {
+        flags |= O_WRONLY;
+    }
+    if (how & FERRY_OPEN_CREATE) flags |= O_CREAT;
+    if (how & FERRY_OPEN_EXCLUSIVE) flags |= O_EXCL;
+    if (how & FERRY_OPEN_TRUNCATE) flags |= O_TRUNC;
+    if (how & FERRY_OPEN_APPEND) flags |= O_APPEND;
+    if (how & FERRY_OPEN_DIRECTORY) flags |= O_DIRECTORY;
+    if (how & FERRY_OPEN_NOFOLLOW) flags |= O_NOFOLLOW;
+    if (how & FERRY_OPEN_DIRECT) flags |= O_DIRECT;
+    if (how & FERRY_OPEN_DSYNC) flags |= O_DSYNC;
+    return flags;
+}

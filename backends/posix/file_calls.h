@@ -35,6 +35,8 @@ struct ferry__file_calls {
     char *(*realpath)(const char *, char *);
     ssize_t (*pread)(int, void *, size_t, off_t);
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
+    int (*fsync)(int);
+    int (*fdatasync)(int);
     int (*fadvise)(int, off_t, off_t, int); /* returns the error */
     off_t (*lseek)(int, off_t, int);
     int (*status_flags)(int); /* fcntl(F_GETFL) */
@@ -49,6 +51,9 @@ struct ferry__file_calls {
 };
 
 extern struct ferry__file_calls ferry__file_calls;
+
+/* FERRY_OPEN_... as flags of open(2): the descriptor is not inherited, and no terminal is taken. */
+int ferry__posix_open_flags(unsigned how);
 
 FERRY__OWN_END
 

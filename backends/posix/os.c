@@ -65,6 +65,31 @@ static int timerfd_create_plain(int clock, int flags) {
     return timerfd_create((__clockid_t)clock, flags);
 }
 
+static int accept_plain(int fd, struct sockaddr *addr, socklen_t *len, int flags) {
+    return accept4(fd, addr, len, flags);
+}
+
+static int ppoll_plain(struct pollfd *fds, nfds_t count, const struct timespec *span) {
+    return ppoll(fds, count, span, NULL);
+}
+
+static ssize_t sendmsg_plain(int fd, const struct msghdr *header, int flags) {
+    return sendmsg(fd, header, flags);
+}
+
+static int set_blocking(int fd, int blocking) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) return -1;
+    int was = !(flags & O_NONBLOCK);
+    int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+    return wanted == flags || fcntl(fd, F_SETFL, wanted) == 0 ? was : -1;
+}
+
+static int epoll_pwait2_plain(int fd, struct epoll_event *events, int max,
+                              const struct timespec *span) {
+    return epoll_pwait2(fd, events, max, span, NULL);
+}
+
 struct ferry__calls ferry__calls = {
     .clock_gettime = clock_gettime,
     .mmap = mmap,
@@ -76,6 +101,12 @@ struct ferry__calls ferry__calls = {
     .setsockopt = setsockopt,
     .ioctl = ioctl_int,
     .recv = recv,
+    .recvmsg = recvmsg,
+    .send = send,
+    .sendmsg = sendmsg_plain,
+    .accept = accept_plain,
+    .poll = poll,
+    .ppoll = ppoll_plain,
     .shutdown = shutdown,
     .socket = socket,
     .socketpair = socketpair,
@@ -90,6 +121,13 @@ struct ferry__calls ferry__calls = {
     .ftruncate = ftruncate,
     .read = read,
     .write = write,
+    .readv = readv,
+    .writev = writev,
+    .preadv = preadv,
+    .pwritev = pwritev,
+    .preadv2 = preadv2,
+    .pwritev2 = pwritev2,
+    .set_blocking = set_blocking,
     .eventfd = eventfd_int,
     .duplicate = duplicate,
     .spawn = posix_spawnp,
@@ -102,6 +140,7 @@ struct ferry__calls ferry__calls = {
     .epoll_create = epoll_create1,
     .epoll_ctl = epoll_ctl,
     .epoll_wait = epoll_wait,
+    .epoll_pwait2 = epoll_pwait2_plain,
     .timerfd_create = timerfd_create_plain,
     .timerfd_settime = timerfd_settime,
     .getaddrinfo = getaddrinfo,

@@ -10,6 +10,7 @@
 #include "core.h"
 #include "file_calls.h"
 #include "process.h"
+#include "rest.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -199,6 +200,101 @@ static int64_t copy_piece(const ferry_op *op) {
     return by_hand_instead(moved) ? copy_by_hand(op, from, to, len) : moved;
 }
 
+/* ---- Opening ----------------------------------------------------------------------------- */
+
+static int open_at(const ferry_op *op, int flags) {
+    mode_t mode = flags & O_CREAT ? (mode_t)(op->len & 07777u) : 0;
+    int fd;
+    do {
+        fd = op->asked & FERRY_BENEATH
+                 ? ferry__system_open_beneath(dir_of(op), op->buf, flags, mode)
+                 : ferry__file_calls.openat(dir_of(op), op->buf, flags, mode);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+#define HELD_SHIFT 32 /* below: the backend's */
+
+/* The descriptor that is open meanwhile; -1: none. */
+static int held(const ferry_op *op) {
+    return (int)(op->more >> HELD_SHIFT) - 1;
+}
+
+static bool is_fifo(const ferry_op *op) {
+    struct stat about;
+    return ferry__file_calls.fstatat(dir_of(op), op->buf, &about, 0) == 0 &&
+           S_ISFIFO(about.st_mode);
+}
+
+/* Opened without waiting: is that what was asked for? Not if it is a FIFO that nobody writes to. */
+static int64_t opened(ferry_op *op, int fd, int flags) {
+    struct stat about;
+    if (ferry__calls.fstat(fd, &about) == 0 && S_ISFIFO(about.st_mode) &&
+        (flags & O_ACCMODE) == O_RDONLY && !ferry__system_has_writer(fd)) {
+        /* Kept open: a writer that comes now has found us, as if we were waiting in open(2). */
+        op->more = ((uint64_t)fd + 1) << HELD_SHIFT;
+        return FERRY__NOT_YET;
+    }
+    op->more = 0;
+    (void)ferry__calls.set_blocking(fd, 1);
+    return fd;
+}
+
+/* Opening a FIFO waits for its other end, for ever if need be. A worker does not: it looks, and is
+ * asked again. */
+static int64_t open_file(ferry_op *op) {
+    int flags = ferry__posix_open_flags((unsigned)op->offset);
+    if (held(op) >= 0) return opened(op, held(op), flags);
+    int fd = open_at(op, flags | O_NONBLOCK);
+    if (fd < 0 && errno == EAGAIN) fd = open_at(op, flags); /* somebody has a lease on it */
+    if (fd < 0 && errno == ENXIO && (flags & O_ACCMODE) == O_WRONLY && is_fifo(op)) {
+        return FERRY__NOT_YET;
+    }
+    return fd < 0 ? ferry__errno() : opened(op, fd, flags);
+}
+
+void ferry__os_open_abandon(ferry_op *op) {
+    if (held(op) >= 0) (void)ferry__calls.close(held(op));
+    op->more = 0;
+}
+
+/* ---- Transfers, and what else is done to what is open ------------------------------------- */
+
+/* One call at a place in a file. */
+static int64_t transfer(const ferry_op *op, bool reads) {
+    struct iovec one = {posix_rest_begin(op, op->transferred), posix_rest_len(op, op->transferred)};
+    struct posix_rest rest = {.vecs = &one, .count = 1};
+    off_t offset = (off_t)(op->offset + op->transferred);
+    if (ferry__op_row(op)->checked & ARG_VECTORS) {
+        rest = posix_rest_vecs(op, op->transferred);
+        if (rest.piece != NULL) {
+            one = (struct iovec){rest.piece, rest.piece_len};
+            rest = (struct posix_rest){.vecs = &one, .count = 1};
+        }
+    }
+    ssize_t moved;
+    do {
+        moved = reads ? ferry__calls.preadv(op->fd, rest.vecs, (int)rest.count, offset)
+                      : ferry__calls.pwritev(op->fd, rest.vecs, (int)rest.count, offset);
+    } while (moved < 0 && errno == EINTR);
+    return moved >= 0 ? moved : ferry__errno();
+}
+
+static int64_t sync_file(const ferry_op *op) {
+    int result;
+    do {
+        result = op->asked & FERRY_DATA ? ferry__file_calls.fdatasync(op->fd)
+                                        : ferry__file_calls.fsync(op->fd);
+    } while (result != 0 && errno == EINTR);
+    return told(result);
+}
+
+static int64_t stat_file(const ferry_op *op) {
+    ferry_file *file = (ferry_file *)(uintptr_t)op->more;
+    if (op->code == FERRY_OP_STAT_FD) return ferry__system_stat(op->fd, NULL, false, file);
+    return ferry__system_stat(dir_of(op), op->buf, !(op->asked & FERRY_NOFOLLOW), file);
+}
+
 /* ---- Each in its place ------------------------------------------------------------------- */
 
 static int64_t truncate_to(const ferry_op *op) {
@@ -237,8 +333,17 @@ static int64_t change_names(const ferry_op *op) {
     }
 }
 
-int64_t ferry__os_perform(const ferry_op *op) {
+int64_t ferry__os_perform(ferry_op *op) {
     switch (op->code) {
+    case FERRY_OP_OPEN: return open_file(op);
+    case FERRY_OP_READ:
+    case FERRY_OP_READV: return transfer(op, true);
+    case FERRY_OP_WRITE:
+    case FERRY_OP_WRITEV: return transfer(op, false);
+    case FERRY_OP_SYNC: return sync_file(op);
+    case FERRY_OP_STAT:
+    case FERRY_OP_STAT_FD: return stat_file(op);
+    case FERRY_OP_CLOSE: return told(ferry__calls.close(op->fd));
     case FERRY_OP_TRUNCATE: return truncate_to(op);
     case FERRY_OP_SPAWN: return ferry__process_spawn(op);
     case FERRY_OP_CHMOD:

@@ -10,7 +10,6 @@
 
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 _Static_assert(sizeof(struct statx) <= sizeof(((ferry_file *)0)->room), "room for a statx");
 
@@ -19,8 +18,8 @@ _Static_assert(sizeof(struct statx) <= sizeof(((ferry_file *)0)->room), "room fo
 /* If the buffer lies in registered memory. Other kinds of descriptors have no use for it. */
 static void prep_fixed(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op, uint8_t opcode) {
     struct uring *uring = uring_of(loop);
-    if (uring->pieces == NULL || ferry__slot(loop, op->fd)->kind != KIND_FILE) return;
-    int piece = ferry__uring_buffers_find(loop, op);
+    if (loop->pieces == NULL) return;
+    int piece = ferry__pieces_find(loop, op);
     if (piece < 0 || !uring_has(uring, URING_FIXED_BUFFERS)) return;
     sqe->opcode = opcode;
     sqe->buf_index = (uint16_t)piece;
@@ -39,7 +38,7 @@ void ferry__uring_prep_write(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
 
 void ferry__uring_prep_vectored(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     (void)loop;
-    struct uring_rest rest = uring_rest_vecs(op);
+    struct posix_rest rest = uring_rest_vecs(op);
     bool reads = op->code == FERRY_OP_READV;
     if (rest.piece != NULL && reads) {
         io_uring_prep_read(sqe, op->fd, rest.piece, rest.piece_len, uring_position(op));
@@ -58,24 +57,6 @@ void ferry__uring_prep_sync(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op
 }
 
 /* ---- Opening, closing, and what is known of a file ----------------------------------------- */
-
-static int open_flags(unsigned how) {
-    int flags = O_CLOEXEC | O_NOCTTY;
-    if (how & FERRY_OPEN_READ && how & FERRY_OPEN_WRITE) {
-        flags |= O_RDWR;
-    } else if (how & FERRY_OPEN_WRITE) {
-        flags |= O_WRONLY;
-    }
-    if (how & FERRY_OPEN_CREATE) flags |= O_CREAT;
-    if (how & FERRY_OPEN_EXCLUSIVE) flags |= O_EXCL;
-    if (how & FERRY_OPEN_TRUNCATE) flags |= O_TRUNC;
-    if (how & FERRY_OPEN_APPEND) flags |= O_APPEND;
-    if (how & FERRY_OPEN_DIRECTORY) flags |= O_DIRECTORY;
-    if (how & FERRY_OPEN_NOFOLLOW) flags |= O_NOFOLLOW;
-    if (how & FERRY_OPEN_DIRECT) flags |= O_DIRECT;
-    if (how & FERRY_OPEN_DSYNC) flags |= O_DSYNC;
-    return flags;
-}
 
 static bool glance(ferry_loop *loop, const ferry_op *op, int flags, uint64_t resolve,
                    struct statx *about) {
@@ -101,7 +82,7 @@ static bool opens_at_once(ferry_loop *loop, const ferry_op *op, int flags, uint6
 
 void ferry__uring_prep_open(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     struct open_how *how = &uring_scratch_of(uring_of(loop), sqe)->how;
-    int flags = open_flags((unsigned)op->offset);
+    int flags = ferry__posix_open_flags((unsigned)op->offset);
     uint64_t resolve = op->asked & FERRY_BENEATH ? RESOLVE_BENEATH : 0;
     uint64_t mode = flags & O_CREAT ? op->len & 07777u : 0;
     *how = (struct open_how){.flags = (uint64_t)(unsigned)flags, .mode = mode, .resolve = resolve};
@@ -145,8 +126,6 @@ static struct statx *statx_of(const ferry_op *op) {
     return (struct statx *)(void *)file->room;
 }
 
-#define STAT_MASK (STATX_BASIC_STATS | STATX_BTIME)
-
 /* The ring hands each statx to a worker. What is cached is known without, and then all that the
  * ring does is to say so in its turn. */
 void ferry__uring_prep_stat(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
@@ -154,8 +133,8 @@ void ferry__uring_prep_stat(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op
     if (glance(loop, op, link ? O_NOFOLLOW : 0, 0, statx_of(op))) {
         io_uring_prep_nop(sqe);
     } else {
-        io_uring_prep_statx(sqe, uring_dir(op), op->buf, link ? AT_SYMLINK_NOFOLLOW : 0, STAT_MASK,
-                            statx_of(op));
+        io_uring_prep_statx(sqe, uring_dir(op), op->buf, link ? AT_SYMLINK_NOFOLLOW : 0,
+                            FERRY__STAT_MASK, statx_of(op));
     }
 }
 
@@ -165,7 +144,7 @@ void ferry__uring_prep_stat_fd(ferry_loop *loop, struct io_uring_sqe *sqe, ferry
         uring->uses[URING_CACHED_FILES]++;
         io_uring_prep_nop(sqe);
     } else {
-        io_uring_prep_statx(sqe, op->fd, "", AT_EMPTY_PATH, STAT_MASK, statx_of(op));
+        io_uring_prep_statx(sqe, op->fd, "", AT_EMPTY_PATH, FERRY__STAT_MASK, statx_of(op));
     }
 }
 
@@ -176,38 +155,9 @@ void ferry__uring_prep_truncate(ferry_loop *loop, struct io_uring_sqe *sqe, ferr
 
 /* ---- What the kernel filled in ----------------------------------------------------------- */
 
-static int64_t time_ns(const struct statx_timestamp *time) {
-    return time->tv_sec * 1000000000 + time->tv_nsec;
-}
-
-static enum ferry_file_type file_type(unsigned mode) {
-    switch (mode & S_IFMT) {
-    case S_IFREG: return FERRY_FILE_REGULAR;
-    case S_IFDIR: return FERRY_FILE_DIRECTORY;
-    case S_IFLNK: return FERRY_FILE_SYMLINK;
-    case S_IFIFO: return FERRY_FILE_FIFO;
-    case S_IFSOCK: return FERRY_FILE_SOCKET;
-    case S_IFCHR: return FERRY_FILE_CHARACTER;
-    case S_IFBLK: return FERRY_FILE_BLOCK;
-    default: return FERRY_FILE_OTHER;
-    }
-}
-
 void ferry__uring_finish_stat(const ferry_op *op) {
     ferry_file *file = (ferry_file *)(uintptr_t)op->more;
     struct statx from;
     memcpy(&from, file->room, sizeof from);
-    file->type = file_type(from.stx_mode);
-    file->permissions = from.stx_mode & 07777u;
-    file->user = from.stx_uid;
-    file->group = from.stx_gid;
-    file->size = from.stx_size;
-    file->allocated = from.stx_blocks * 512;
-    file->links = from.stx_nlink;
-    file->device = makedev(from.stx_dev_major, from.stx_dev_minor);
-    file->inode = from.stx_ino;
-    file->accessed_ns = time_ns(&from.stx_atime);
-    file->modified_ns = time_ns(&from.stx_mtime);
-    file->changed_ns = time_ns(&from.stx_ctime);
-    file->created_ns = from.stx_mask & STATX_BTIME ? time_ns(&from.stx_btime) : 0;
+    ferry__linux_tell_file(&from, file);
 }

@@ -6,37 +6,22 @@
 
 #include "../linux/pidfd.h"
 #include "../posix/process.h"
+#include "../posix/readiness.h"
 
 #include <poll.h>
 
 /* ---- Readiness --------------------------------------------------------------------------- */
 
-static const struct {
-    unsigned ours, theirs;
-} events[] = {
-    {FERRY_POLL_IN, POLLIN},   {FERRY_POLL_OUT, POLLOUT},     {FERRY_POLL_PRIORITY, POLLPRI},
-    {FERRY_POLL_ERR, POLLERR}, {FERRY_POLL_RDHUP, POLLRDHUP}, {FERRY_POLL_HUP, POLLHUP},
-};
-
-#define EVENTS (sizeof events / sizeof events[0])
-
 void ferry__uring_prep_poll(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     (void)loop;
-    unsigned wanted = 0;
-    for (unsigned i = 0; i < EVENTS; i++) {
-        if (op->len & events[i].ours) wanted |= events[i].theirs;
-    }
-    io_uring_prep_poll_add(sqe, op->fd, wanted);
+    io_uring_prep_poll_add(sqe, op->fd, ferry__posix_events_to((unsigned)op->len));
 }
 
 /* The kernel ends a poll for RDHUP also if that was not asked for. Who waits to write to a peer
  * that sends no more would be told again and again, so that such a poll tries again after a pause,
  * until there is something to tell. */
 void ferry__uring_finish_poll(struct ferry__record *record) {
-    uint64_t told = 0;
-    for (unsigned i = 0; i < EVENTS; i++) {
-        if ((unsigned)record->result & events[i].theirs) told |= events[i].ours;
-    }
+    uint64_t told = ferry__posix_events_from((unsigned)record->result);
     told &= record->op->len | FERRY_POLL_ERR | FERRY_POLL_HUP;
     record->result = (int32_t)told;
     record->flags = told == 0 ? RECORD_NOT_READY : 0;

@@ -264,7 +264,7 @@ static int ring_make(ferry_loop *loop, struct uring *uring, unsigned entries, un
     return 0;
 }
 
-static int masks_read(struct uring *uring, const struct ferry__options *options) {
+static void masks_read(struct uring *uring, const struct ferry__options *options) {
     uring->calls = ferry__uring_calls;
     for (unsigned i = 0; i < URING_FEATURES; i++) {
         uring->features[i].name = features[i].name;
@@ -272,11 +272,9 @@ static int masks_read(struct uring *uring, const struct ferry__options *options)
         uring->found[i] = FERRY_FEATURE_MASKED;
         uring->calls = &ferry__uring_calls_masked;
     }
-    return ferry__disabled_known(options, uring->features, URING_FEATURES) ? 0 : FERRY_EINVAL;
 }
 
 static void uring_free(ferry_loop *loop, struct uring *uring) {
-    if (uring->pieces != NULL) loop->release(uring->pieces, loop->allocator_context);
     ferry__uring_sendfile_close(uring);
     if (uring->scratch != NULL) loop->release(uring->scratch, loop->allocator_context);
     loop->release(uring, loop->allocator_context);
@@ -319,12 +317,8 @@ int ferry__uring_open(ferry_loop *loop, const struct ferry__options *options,
     uring->line_empty = true;
     uring->kick_after = URING_KICK_NS;
     uring->opener = ferry__os_thread_self();
-    int error = masks_read(uring, options);
-    if (error != 0) {
-        (void)refuse(why, error, "an unknown feature is named in config.disable or FERRY_DISABLE");
-    } else {
-        error = open_parts(loop, uring, options, why);
-    }
+    masks_read(uring, options);
+    int error = open_parts(loop, uring, options, why);
     if (error != 0) {
         uring_free(loop, uring);
         return error;
@@ -345,7 +339,7 @@ static int ring_remake(ferry_loop *loop, struct uring *uring) {
         io_uring_queue_exit(&uring->ring);
         error = FERRY_ENOMEM;
     }
-    if (error == 0 && (!ferry__uring_pools_again(loop) || ferry__uring_buffers_renew(uring) != 0)) {
+    if (error == 0 && (!ferry__uring_pools_again(loop) || ferry__uring_buffers_renew(loop) != 0)) {
         io_uring_queue_exit(&uring->ring);
         error = FERRY_ENOMEM;
     }
@@ -476,6 +470,10 @@ void ferry__uring_close(ferry_loop *loop, bool forked) {
     uring_free(loop, uring);
 }
 
+static const char *feature(unsigned index) {
+    return index < URING_FEATURES ? features[index].name : NULL;
+}
+
 void ferry__uring_describe(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     for (unsigned i = 0; i < URING_FEATURES; i++) {
@@ -505,6 +503,7 @@ const struct ferry__backend ferry__backend_uring = {
     .pool_close = ferry__uring_pool_close,
     .buffers_register = ferry__uring_buffers_register,
     .buffers_unregister = ferry__uring_buffers_unregister,
+    .feature = feature,
     .describe = ferry__uring_describe,
     .gather_max = URING_GATHER_MAX,
     .embed = &ferry__uring_embedding,

@@ -11,7 +11,7 @@
 #include "../posix/messages.h"
 
 void ferry__uring_prep_recvv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    struct uring_rest rest = uring_rest_vecs(op);
+    struct posix_rest rest = uring_rest_vecs(op);
     if (uring_is_message(loop, op)) {
         io_uring_prep_recvmsg(sqe, op->fd, uring_msg_of(uring_of(loop), sqe, op->buf, op->len), 0);
     } else if (rest.piece != NULL) {
@@ -25,7 +25,7 @@ void ferry__uring_prep_recvv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
 
 void ferry__uring_prep_sendv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     struct uring *uring = uring_of(loop);
-    struct uring_rest rest = uring_rest_vecs(op);
+    struct posix_rest rest = uring_rest_vecs(op);
     if (uring_is_message(loop, op)) {
         io_uring_prep_sendmsg(sqe, op->fd, uring_msg_of(uring, sqe, op->buf, op->len),
                               MSG_NOSIGNAL);
@@ -44,7 +44,7 @@ static void msg_rest(ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op 
     header->msg_iov = (struct iovec *)(uintptr_t)op->buf;
     header->msg_iovlen = op->len;
     if (uring_is_message(loop, op)) return;
-    struct uring_rest rest = uring_rest_vecs(op);
+    struct posix_rest rest = uring_rest_vecs(op);
     struct iovec *piece = uring_scratch_of(uring_of(loop), sqe)->iov;
     *piece = (struct iovec){rest.piece, rest.piece_len};
     header->msg_iov = rest.piece != NULL ? piece : (struct iovec *)(uintptr_t)rest.vecs;

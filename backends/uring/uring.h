@@ -16,6 +16,7 @@
 #define FERRY_URING_H
 
 #include "../linux/embed.h"
+#include "../posix/rest.h"
 #include "abi.h"
 #include "core.h"
 
@@ -52,9 +53,7 @@ enum uring_feature {
 };
 
 #define URING_GATHER_MAX 16u
-#define URING_CHUNK_MAX 0x7ffff000u /* what Linux moves in one call at most (read(2)) */
-#define URING_VECS_MAX 1024u        /* UIO_MAXIOV */
-#define URING_WORKERS 64u           /* that the kernel may make for files, as long as they get on */
+#define URING_WORKERS 64u /* that the kernel may make for files, as long as they get on */
 #define URING_KICK_NS 25000000u
 #define URING_KICK_MAX_NS 400000000u
 
@@ -117,9 +116,6 @@ struct uring {
 
     struct ferry__embed embed;
     struct uring_chunks chunks;
-    ferry_vec *pieces; /* registered memory, by address; NULL: none */
-    size_t piece_count;
-    uint64_t pieces_used; /* operations in flight whose buffer lies within */
 
     int wake_fd;
     bool wake_armed;
@@ -226,11 +222,7 @@ void ferry__uring_sendfile_close(struct uring *uring);
 int ferry__uring_buffers_register(ferry_loop *loop, const ferry_vec *pieces, size_t count);
 int ferry__uring_buffers_unregister(ferry_loop *loop);
 /* Again, on a new ring: 0 or -errno. */
-int ferry__uring_buffers_renew(struct uring *uring);
-/* The number of the piece that all of op's buffer lies in, which then counts as used until
- * ferry__uring_buffers_let_go(); -1: none. */
-int ferry__uring_buffers_find(ferry_loop *loop, ferry_op *op);
-void ferry__uring_buffers_let_go(struct uring *uring, ferry_op *op);
+int ferry__uring_buffers_renew(ferry_loop *loop);
 
 /* sockets.c */
 uring_prep ferry__uring_prep_recvv;
@@ -310,39 +302,15 @@ static inline struct io_uring_sqe *uring_sqe(ferry_loop *loop) {
 /* ---- What is left of a transfer ---------------------------------------------------------- */
 
 static inline char *uring_rest_begin(const ferry_op *op) {
-    return (char *)(uintptr_t)op->buf + op->transferred;
+    return posix_rest_begin(op, op->transferred);
 }
 
 static inline unsigned uring_rest_len(const ferry_op *op) {
-    uint64_t rest = op->len - op->transferred;
-    return rest < URING_CHUNK_MAX ? (unsigned)rest : URING_CHUNK_MAX;
+    return posix_rest_len(op, op->transferred);
 }
 
-/* Where a vectored transfer goes on. */
-struct uring_rest {
-    const struct iovec *vecs; /* whole pieces */
-    unsigned count;
-    void *piece; /* or the rest of one that was cut, which goes alone; NULL if none was */
-    unsigned piece_len;
-};
-
-static inline struct uring_rest uring_rest_vecs(const ferry_op *op) {
-    const struct iovec *vecs = op->buf;
-    uint64_t left = op->len;
-    uint64_t skip = op->transferred;
-    while (left > 0 && skip >= vecs->iov_len && op->more > 0) { /* what is done, and empty pieces */
-        skip -= vecs->iov_len;
-        vecs++;
-        left--;
-    }
-    struct uring_rest rest = {.vecs = vecs,
-                              .count = left < URING_VECS_MAX ? (unsigned)left : URING_VECS_MAX};
-    if (skip > 0 && left > 0) {
-        uint64_t piece = vecs->iov_len - skip;
-        rest.piece = (char *)vecs->iov_base + skip;
-        rest.piece_len = piece < URING_CHUNK_MAX ? (unsigned)piece : URING_CHUNK_MAX;
-    }
-    return rest;
+static inline struct posix_rest uring_rest_vecs(const ferry_op *op) {
+    return posix_rest_vecs(op, op->transferred);
 }
 
 static inline uint64_t uring_position(const ferry_op *op) {

@@ -130,7 +130,6 @@ bool ferry__uring_read(ferry_loop *loop, struct ferry__record *record) {
         uring->kick_after = URING_KICK_NS;
         uring->kick_at = 0;
     }
-    if (uring->pieces_used > 0) ferry__uring_buffers_let_go(uring, record->op);
     if (record->op->code == FERRY_OP_SENDFILE && !ferry__uring_sendfile_read(loop, record)) {
         return false;
     }

@@ -150,6 +150,12 @@ static void ops_registered_busy(void **state) {
     munmap(other, PAGE);
 }
 
+/* Does the system hold what is registered, and so look at it? */
+static int holds_memory(void) {
+    return strcmp(test_backend(), "uring") == 0 && !strstr(test_masked(), "fixed_buffers") &&
+           !strstr(test_masked(), "all");
+}
+
 static void ops_registered_bad_input(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
@@ -167,8 +173,7 @@ static void ops_registered_bad_input(void **state) {
     assert_int_equal(ferry_buffers_register(loop, overlap, 2), FERRY_EINVAL);
     assert_int_equal(ferry_buffers_register(loop, empty, 2), FERRY_EINVAL);
     assert_int_equal(ferry_buffers_unregister(loop), FERRY_ENOENT); /* nothing was left behind */
-    if (feature_uses(loop, "fixed_buffers") == 0 && !strstr(test_masked(), "fixed_buffers") &&
-        !strstr(test_masked(), "all")) {
+    if (holds_memory()) {
         assert_int_equal(munmap(memory + 4 * PAGE, PAGE), 0);
         ferry_vec hole = {memory + 3 * PAGE, 3 * PAGE};
         assert_int_equal(ferry_buffers_register(loop, &hole, 1), FERRY_EFAULT);
@@ -185,7 +190,7 @@ static void ops_registered_beyond_the_memory_that_may_be_locked(void **state) {
     limit_memlock();
     ferry_loop *loop = test_loop();
     int result = ferry_buffers_register(loop, &piece, 1);
-    assert_true(result == FERRY_ENOMEM || (result == 0 && *test_masked()));
+    assert_true(result == FERRY_ENOMEM || (result == 0 && (*test_masked() || !holds_memory())));
     if (result == 0) assert_int_equal(ferry_buffers_unregister(loop), 0);
     assert_int_equal(ferry_buffers_register(loop, &small, 1), 0);
     finish(loop);

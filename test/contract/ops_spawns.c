@@ -542,30 +542,22 @@ static void ops_spawn_grandchild(void **state) {
     finish(loop);
 }
 
-static int64_t wait_for_byte(void *arg) {
-    char byte;
-    while (read(*(ferry_fd *)arg, &byte, 1) < 0 && errno == EINTR) continue;
-    return 0;
-}
-
 /* Before a worker has it there is nothing; after that it ends with its result. */
 static void contract_05_cancelled_spawn_leaves_no_process(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
-    ferry_fd hold[2];
+    struct held_worker held;
     ferry_child child = {.program = "true", .stdio = {{FERRY_STDIO_PIPE, 0}}};
-    struct probe work = {.calls = 0}, p = {.calls = 0}, late = {.op = {.deadline_ns = MS}};
-    assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
-    ferry_work(loop, &work.op, wait_for_byte, &hold[0], 0, probe_done);
-    run_for(loop, 10 * MS);
+    struct probe p = {.calls = 0}, late = {.op = {.deadline_ns = MS}};
+    worker_hold(loop, &held);
     ferry_spawn(loop, &p.op, &child, 0, probe_done);
     ferry_spawn(loop, &late.op, &child, 0, probe_done);
     run_for(loop, 2 * MS);
     ferry_cancel(loop, &p.op);
     expect_all(loop, &p, FERRY_ECANCELED, 0, 0);
     expect_all(loop, &late, FERRY_ETIMEDOUT, 0, 0);
-    close_far(hold[1]);
-    expect(loop, &work, 0);
+    worker_let_go(&held);
+    worker_end(loop, &held);
     no_child_left();
     for (int i = 0; i < 20; i++) {
         memset(&p, 0, sizeof p);
@@ -581,7 +573,6 @@ static void contract_05_cancelled_spawn_leaves_no_process(void **state) {
         }
         no_child_left();
     }
-    close_far(hold[0]);
     finish(loop);
 }
 

@@ -55,31 +55,31 @@ static void config_add(const char *name, const char *suffix) {
 
 /* Asks a loop for the names of its optional features. Returns 0 if the backend does not work here,
  * and tells why. */
-static int configs_find_uring(void) {
+static int configs_find(const char *backend, enum ferry_backend number) {
     char why[512] = "", name[96];
     ferry_loop *loop = NULL;
     ferry_config config;
     memset(&config, 0, sizeof config);
     config.size = sizeof config;
-    config.backend = FERRY_URING;
+    config.backend = number;
     config.why = why;
     config.why_len = sizeof why;
     int err = ferry_loop_open(&loop, &config);
     if (err < 0) {
-        printf("uring cannot be used here: %s: %s\n", ferry_strerror(err), why);
+        printf("%s cannot be used here: %s: %s\n", backend, ferry_strerror(err), why);
         return 0;
     }
     /* Some features are found once the loop runs. */
     if (ferry_run(loop, FERRY_RUN_NOWAIT) < 0) printf("the loop that was asked does not run\n");
     const ferry_description *about = ferry_loop_describe(loop);
-    config_add("uring", "");
+    config_add(backend, "");
     for (size_t i = 0; i < about->feature_count; i++) {
         if (about->features[i].state != FERRY_FEATURE_FOUND) continue;
-        snprintf(name, sizeof name, "uring-no-%s", about->features[i].name);
+        snprintf(name, sizeof name, "%s-no-%s", backend, about->features[i].name);
         config_add(name, "");
     }
-    config_add("uring-no-all", "");
-    config_add("uring+alarm", "");
+    config_add(backend, "-no-all");
+    config_add(backend, "+alarm");
     if (ferry_loop_close(loop) != 0) printf("the loop that was asked could not be closed\n");
     return 1;
 }
@@ -220,7 +220,10 @@ static int main_one(const struct arguments *arguments) {
 
 static int main_all(const struct arguments *arguments) {
     struct counts counts = {0, 0, 0};
-    int usable = !FERRY_TEST_URING || configs_find_uring();
+    int usable = !FERRY_TEST_URING || configs_find("uring", FERRY_URING);
+    usable &= configs_find("epoll", FERRY_EPOLL);
+    config_add("epoll", "-inline");
+    config_add("epoll", "-dedicated");
     config_add("none", "");
     configs_choose(arguments);
 

@@ -261,37 +261,6 @@ static void trouble_files_unmapped(void **state) {
 
 /* ---- Not started yet ------------------------------------------------------------------- */
 
-/* The pool's one thread is kept busy until it is let go. */
-struct busy {
-    struct probe work;
-    int fds[2];
-};
-
-static int64_t take_byte(void *arg) {
-    char byte = 'b';
-    ssize_t n;
-    plain_send(*(int *)arg, &byte, 1);
-    do {
-        n = read(*(int *)arg, &byte, 1);
-    } while (n < 0 && errno == EINTR);
-    return n;
-}
-
-static void busy_begin(ferry_loop *loop, struct busy *busy) {
-    char byte;
-    memset(busy, 0, sizeof *busy);
-    unix_pair(busy->fds, SOCK_STREAM);
-    ferry_work(loop, &busy->work.op, take_byte, &busy->fds[0], 0, probe_done);
-    plain_recv(busy->fds[1], &byte, 1); /* the thread has it */
-}
-
-static void busy_end(ferry_loop *loop, struct busy *busy) {
-    plain_send(busy->fds[1], "x", 1);
-    expect(loop, &busy->work, 1);
-    close_far(busy->fds[0]);
-    close_far(busy->fds[1]);
-}
-
 /* What waits for a worker: on names below dir, and on what is open. */
 static size_t submit_waiting(ferry_loop *loop, struct probe *p, ferry_fd dir, ferry_fd file,
                              char name[2][16]) {
@@ -328,18 +297,19 @@ static void waiting_prepare(char path[320], ferry_fd *dir, ferry_fd *file) {
 static void contract_05_files_cancelled_before_they_start(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
-    struct busy busy;
+    struct held_worker held;
     struct probe p[8];
     struct stat about;
     char path[320], name[2][16];
     ferry_fd dir, file;
     memset(p, 0, sizeof p);
     waiting_prepare(path, &dir, &file);
-    busy_begin(loop, &busy);
+    worker_hold(loop, &held);
     size_t n = submit_waiting(loop, p, dir, file, name);
     for (size_t i = 0; i < n; i++) ferry_cancel(loop, &p[i].op);
     nothing_happened(loop, p, n, FERRY_ECANCELED, name);
-    busy_end(loop, &busy);
+    worker_let_go(&held);
+    worker_end(loop, &held);
     assert_int_equal(fstat(file, &about), 0);
     assert_int_equal(about.st_mode & 07777, 0600);
     close_near(loop, dir);
@@ -350,17 +320,18 @@ static void contract_05_files_cancelled_before_they_start(void **state) {
 static void contract_06_files_deadline_before_they_start(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
-    struct busy busy;
+    struct held_worker held;
     struct probe p[8];
     char path[320], name[2][16];
     ferry_fd dir, file;
     memset(p, 0, sizeof p);
     waiting_prepare(path, &dir, &file);
-    busy_begin(loop, &busy);
+    worker_hold(loop, &held);
     for (size_t i = 0; i < 8; i++) p[i].op.deadline_ns = 5 * MS;
     size_t n = submit_waiting(loop, p, dir, file, name);
     nothing_happened(loop, p, n, FERRY_ETIMEDOUT, name);
-    busy_end(loop, &busy);
+    worker_let_go(&held);
+    worker_end(loop, &held);
     close_near(loop, dir);
     close_near(loop, file);
     finish(loop);
@@ -370,19 +341,20 @@ static void contract_06_files_deadline_before_they_start(void **state) {
 static void contract_07_files_close_before_they_start(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
-    struct busy busy;
+    struct held_worker held;
     struct probe p[8], closed = {.calls = 0};
     char path[320], name[2][16];
     ferry_fd dir, file;
     memset(p, 0, sizeof p);
     waiting_prepare(path, &dir, &file);
-    busy_begin(loop, &busy);
+    worker_hold(loop, &held);
     size_t n = submit_waiting(loop, p, dir, file, name);
     ferry_close(loop, &closed.op, dir, 0, probe_done);
     nothing_happened(loop, p, n, FERRY_ECANCELED, name);
     expect(loop, &closed, 0);
     for (size_t i = 0; i < n; i++) assert_true(p[i].order < closed.order);
-    busy_end(loop, &busy);
+    worker_let_go(&held);
+    worker_end(loop, &held);
     close_near(loop, file);
     finish(loop);
 }
@@ -390,21 +362,20 @@ static void contract_07_files_close_before_they_start(void **state) {
 static void contract_11_files_drained_before_they_start(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
-    struct busy busy;
+    struct held_worker held;
     struct probe p[8];
     char path[320], name[2][16];
     ferry_fd dir, file;
     memset(p, 0, sizeof p);
     waiting_prepare(path, &dir, &file);
-    busy_begin(loop, &busy);
+    worker_hold(loop, &held);
     size_t n = submit_waiting(loop, p, dir, file, name);
     assert_int_equal(ferry_loop_drain(loop, 0), FERRY_EBUSY);
-    plain_send(busy.fds[1], "x", 1);
+    worker_let_go(&held);
     assert_int_equal(ferry_loop_drain(loop, 10 * SECOND), 0);
     for (size_t i = 0; i < n; i++) probe_check(&p[i], FERRY_ECANCELED);
+    worker_end(loop, &held);
     test_close(loop);
-    close_far(busy.fds[0]);
-    close_far(busy.fds[1]);
     close_far(dir);
     close_far(file);
 }

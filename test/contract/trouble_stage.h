@@ -119,6 +119,20 @@ extern const struct stage_kind stages[]; /* ends with a NULL name */
 /* A loop for stages: the stage of work needs a pool with a single thread. */
 ferry_loop *stage_loop(void);
 
+/* The one worker for files and names of such a loop, held: it waits for a page of memory that the
+ * test has not filled in yet (userfaultfd(2)). */
+struct held_worker {
+    int fault_fd;
+    char *page;
+    struct probe p;
+};
+
+void worker_hold(ferry_loop *loop, struct held_worker *held);
+/* Lets it go; its own operation, the first of its class, may still have to be delivered. */
+void worker_let_go(struct held_worker *held);
+/* Waits for that, and gives all back. */
+void worker_end(ferry_loop *loop, struct held_worker *held);
+
 /* Prepares it, without submitting. */
 void stage_open(struct stage *s, const struct stage_kind *kind, ferry_loop *loop);
 

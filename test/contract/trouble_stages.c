@@ -383,7 +383,7 @@ ferry_loop *stage_loop(void) {
     ferry_config config;
     memset(&config, 0, sizeof config);
     config.flags = FERRY_OWN_WORKERS;
-    config.worker_threads = 1;
+    config.worker_threads = config.file_threads = 1;
     return test_loop_with(&config);
 }
 

@@ -23,7 +23,14 @@ static char program_path[512];
 static char directory_path[256];
 static char backend_name[32];
 static char masked_names[96];
+static enum ferry_adapter adapter_mode;
 static const char *skip_reason;
+
+static int backend_number(const char *name) {
+    if (strcmp(name, "uring") == 0) return FERRY_URING;
+    if (strcmp(name, "epoll") == 0) return FERRY_EPOLL;
+    return strcmp(name, "none") == 0 ? FERRY_NONE : -1;
+}
 
 int test_setup(const struct test_setup *setup) {
     snprintf(config_name, sizeof config_name, "%s", setup->config);
@@ -39,7 +46,13 @@ int test_setup(const struct test_setup *setup) {
         *masked = 0;
         snprintf(masked_names, sizeof masked_names, "%.95s", masked + strlen("-no-"));
     }
-    if (strcmp(name, "uring") != 0 && strcmp(name, "none") != 0) return -1;
+    char *mode = strchr(name, '-'); /* of the adapter: "epoll-inline" */
+    if (mode) *mode++ = 0;
+    adapter_mode = !mode                         ? FERRY_ADAPTER_AUTO
+                   : strcmp(mode, "inline") == 0 ? FERRY_ADAPTER_INLINE
+                                                 : FERRY_ADAPTER_DEDICATED;
+    if (mode && strcmp(mode, "inline") != 0 && strcmp(mode, "dedicated") != 0) return -1;
+    if (backend_number(name) < 0) return -1;
     snprintf(backend_name, sizeof backend_name, "%.31s", name);
     if (alarm) alarm_start();
     return 0;
@@ -83,7 +96,8 @@ int test_open(ferry_loop **loop, ferry_config *config) {
     snprintf(disable, sizeof disable, "%s%s%s", asked, comma, masked_names);
 
     config->size = sizeof *config;
-    config->backend = strcmp(backend_name, "none") == 0 ? FERRY_NONE : FERRY_URING;
+    config->backend = (enum ferry_backend)backend_number(backend_name);
+    config->adapter = adapter_mode;
     config->disable = disable;
     int err = ferry_loop_open(loop, config);
     config->disable = *asked ? asked : NULL;

@@ -1,0 +1,336 @@
+/* go_on.c - what is parked at a descriptor that may be ready: the adapter's one step.
+ *
+ * Called with the baton by either thread; out tells which of them takes the records. A turn's share
+ * of one descriptor is bounded, in calls and in bytes; what is left is on adapter->ready and needs
+ * no event.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "adapter.h"
+
+#include "../linux/pidfd.h"
+#include "../posix/calls.h"
+#include "../posix/readiness.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+#define CALLS_MAX 16u
+#define BYTES_MAX (1u << 20)
+#define ACCEPTS_MAX 16u
+
+enum went {
+    WENT_DONE,  /* its record is put down */
+    WENT_WAITS, /* for an event */
+    WENT_TIRED, /* it has had its share */
+    WENT_WORKS, /* for a worker, which the loop's thread hands it to */
+    WENT_PAUSES /* for a while, since no event would tell */
+};
+
+/* ---- Lists, the poller ------------------------------------------------------------------- */
+
+static void list_push(struct adapter_list *list, struct adapter_slot *slot) {
+    slot->is_queued = true;
+    slot->next = NULL;
+    if (list->last != NULL) {
+        list->last->next = slot;
+    } else {
+        list->first = slot;
+    }
+    list->last = slot;
+}
+
+void ferry__adapter_queue(struct adapter *adapter, struct adapter_slot *slot) {
+    if (!slot->is_queued) list_push(&adapter->ready, slot);
+}
+
+void ferry__adapter_pause(struct adapter *adapter, struct adapter_slot *slot) {
+    if (slot->is_queued) return; /* it is tried at once, and then pauses */
+    if (adapter->paused.first == NULL) adapter->pause_until = ferry__os_clock() + ADAPTER_PAUSE_NS;
+    list_push(&adapter->paused, slot);
+}
+
+static bool is_tcp(int fd) {
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+    return ferry__calls.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
+           protocol == IPPROTO_TCP;
+}
+
+int ferry__adapter_register(struct adapter *adapter, ferry_fd fd) {
+    struct adapter_slot *slot = adapter_slot(adapter, fd);
+    if (slot->is_registered) return 0;
+    int error = adapter->poller->add(&adapter->poll, fd, ++slot->generation);
+    if (error != 0) return error;
+    slot->is_registered = true;
+    slot->is_tcp = ferry__slot(adapter->loop, fd)->kind == KIND_STREAM && is_tcp(fd);
+    return 0;
+}
+
+/* ---- The end ----------------------------------------------------------------------------- */
+
+static ferry_op *side_clear(struct adapter_side *side) {
+    ferry_op *op = side->op;
+    side->op = NULL;
+    side->moved = 0;
+    side->gathered = 0;
+    side->flags &= (uint8_t) ~(SIDE_WAITS | SIDE_WORKS | SIDE_CAME | SIDE_EOF);
+    return op;
+}
+
+static enum went finish(struct adapter_side *side, int64_t result, uint32_t flags,
+                        struct adapter_out *out) {
+    adapter_put(out, side_clear(side), (int32_t)result, flags);
+    return WENT_DONE;
+}
+
+/* An error that comes behind some bytes is told by the next try: the system tells it once. */
+static enum went finish_failed(struct adapter_side *side, int64_t error, struct adapter_out *out) {
+    if (side->moved == 0) return finish(side, error, 0, out);
+    side->error = (uint16_t)-error;
+    return finish(side, side->moved, 0, out);
+}
+
+void ferry__adapter_end(struct adapter_side *side, int error, struct adapter_out *out) {
+    (void)finish(side, side->moved > 0 ? (int64_t)side->moved : -error, 0, out);
+}
+
+/* ---- Transfers --------------------------------------------------------------------------- */
+
+static bool is_lent(const ferry_op *op) {
+    return ferry__op_row(op)->result == RESULT_LENT;
+}
+
+/* Is it over with this call, which has moved n bytes? */
+static bool is_over(const struct adapter *adapter, const struct adapter_side *side, int64_t n,
+                    bool sends) {
+    const ferry_op *op = side->op;
+    if (n == 0 || is_lent(op) || side->gathered > 0) return true;
+    if (op->code == FERRY_OP_RECVMSG || op->code == FERRY_OP_SENDMSG) return true;
+    if (side->moved >= ferry__adapter_wanted(op) || side->moved >= BYTES_MAX) return true;
+    if (ferry__adapter_is_message(adapter->loop, op)) return true;
+    if (ferry__slot(adapter->loop, op->fd)->kind == KIND_FILE && !sends) return false;
+    return sends ? op->asked & FERRY_SOME : !(op->asked & FERRY_ALL);
+}
+
+/* A datagram that finds its receiver full, on a socket that is ready for others. */
+static bool is_ready_for_others(const struct adapter *adapter, const ferry_op *op, bool sends) {
+    struct pollfd look = {.fd = op->fd, .events = POLLOUT};
+    return sends && ferry__adapter_is_message(adapter->loop, op) &&
+           ferry__calls.poll(&look, 1, 0) > 0;
+}
+
+static enum went would_wait(struct adapter *adapter, struct adapter_side *side, bool sends,
+                            struct adapter_out *out) {
+    ferry_op *op = side->op;
+    side->flags = (uint8_t)((side->flags | SIDE_TRIED) & ~SIDE_ENDED);
+    if (is_lent(op)) return finish(side, -EAGAIN, 0, out); /* a buffer is not for waiting */
+    return is_ready_for_others(adapter, op, sends) ? WENT_PAUSES : WENT_WAITS;
+}
+
+static int64_t call(struct adapter *adapter, const struct adapter_side *side) {
+    int64_t n;
+    do {
+        n = side->gathered > 0 ? ferry__adapter_call_gathered(side->op, side->gathered)
+                               : ferry__adapter_call(adapter, side->op, side->moved);
+    } while (n == -EINTR);
+    return n;
+}
+
+static uint32_t flags_of(const struct adapter_side *side, int64_t n, bool sends) {
+    if (side->op->code == FERRY_OP_SENDFILE) {
+        return n == 0 && ferry__adapter_wanted(side->op) > side->moved ? RECORD_EOF : 0;
+    }
+    return sends || side->flags & SIDE_TRIED ? 0 : RECORD_MORE_THERE;
+}
+
+static enum went transfer(struct adapter *adapter, struct adapter_slot *slot,
+                          struct adapter_side *side, struct adapter_out *out) {
+    bool sends = side == &slot->side[WRITE_LANE];
+    if (side->error != 0) {
+        int error = side->error;
+        side->error = 0;
+        return finish(side, -error, 0, out);
+    }
+    for (unsigned i = 0; i < CALLS_MAX; i++) {
+        uint64_t wanted = ferry__adapter_wanted(side->op) - side->moved;
+        int64_t n = call(adapter, side);
+        if (n == -EAGAIN) return would_wait(adapter, side, sends, out);
+        if (n == -EBUSY) return WENT_WORKS;
+        if (n < 0) return finish_failed(side, n, out);
+        side->moved += (uint32_t)n;
+        if (!sends && slot->is_tcp && (uint64_t)n < wanted && !(side->flags & SIDE_ENDED)) {
+            side->flags |= SIDE_TRIED;
+        }
+        if (is_over(adapter, side, n, sends)) {
+            return finish(side, side->moved, flags_of(side, n, sends), out);
+        }
+    }
+    return WENT_TIRED;
+}
+
+/* ---- Accept, connect --------------------------------------------------------------------- */
+
+static int accept_one(ferry_op *op) {
+    ferry_addr *peer = (ferry_addr *)(uintptr_t)op->buf;
+    int fd;
+    do {
+        if (peer == NULL) {
+            fd = ferry__calls.accept(op->fd, NULL, NULL, SOCK_CLOEXEC);
+        } else {
+            memset(peer, 0, sizeof *peer);
+            peer->len = sizeof peer->data.bytes;
+            fd = ferry__calls.accept(op->fd, (struct sockaddr *)(void *)peer->data.bytes,
+                                     &peer->len, SOCK_CLOEXEC);
+        }
+    } while (fd < 0 && errno == EINTR);
+    return fd >= 0 ? fd : -errno;
+}
+
+static enum went accepts(struct adapter_side *side, struct adapter_out *out) {
+    for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
+        ferry_op *op = side->op;
+        if (op == NULL) return WENT_DONE;
+        int fd = accept_one(op);
+        if (fd == -EAGAIN) {
+            side->flags = (uint8_t)((side->flags | SIDE_TRIED) & ~SIDE_ENDED);
+            return WENT_WAITS;
+        }
+        if (fd >= 0 && op->asked & FERRY_MULTI) {
+            adapter_put(out, op, fd, RECORD_MORE);
+        } else {
+            side->op = (ferry_op *)(uintptr_t)op->more;
+            adapter_put(out, op, fd, 0);
+        }
+    }
+    return WENT_TIRED;
+}
+
+/* connect(2) once more tells what has come of the first; SO_ERROR would leave the socket between
+ * two states. On a Unix socket whose listener had no room it is another try. */
+static enum went connects(struct adapter_side *side, struct adapter_out *out) {
+    int error = ferry__adapter_connect(side->op);
+    if (error == EAGAIN) return WENT_PAUSES;
+    if (error == EALREADY || error == EINPROGRESS || error == EINTR) {
+        side->flags |= SIDE_TRIED;
+        return WENT_WAITS;
+    }
+    side->flags &= (uint8_t) ~(SIDE_TRIED | SIDE_ENDED);
+    return finish(side, error == EISCONN ? 0 : -error, 0, out);
+}
+
+/* ---- Readiness, processes: on descriptors of our own --------------------------------------- */
+
+static enum went finish_own(struct adapter *adapter, struct adapter_slot *slot,
+                            struct adapter_side *side, int64_t result, uint32_t flags,
+                            struct adapter_out *out) {
+    ferry_fd fd = (ferry_fd)(slot - adapter->slots);
+    adapter->poller->remove(&adapter->poll, fd);
+    slot->is_registered = false;
+    (void)ferry__calls.close(fd);
+    return finish(side, result, flags, out);
+}
+
+static enum went polls(struct adapter *adapter, struct adapter_slot *slot,
+                       struct adapter_side *side, struct adapter_out *out) {
+    unsigned events = ferry__posix_look(slot - adapter->slots, (unsigned)side->op->len);
+    side->flags |= SIDE_TRIED;
+    return events != 0 ? finish_own(adapter, slot, side, events, 0, out) : WENT_WAITS;
+}
+
+/* One that is traced belongs to the tracer first, and nothing tells when that lets go. */
+static enum went reaps(struct adapter *adapter, struct adapter_slot *slot,
+                       struct adapter_side *side, struct adapter_out *out) {
+    ferry_exit *how = (ferry_exit *)(uintptr_t)side->op->buf;
+    ptrdiff_t fd = slot - adapter->slots;
+    int taken = ferry__pidfd_take((int)fd, how);
+    side->flags |= SIDE_TRIED;
+    if (taken == 1) return ferry__posix_look(fd, FERRY_POLL_IN) != 0 ? WENT_PAUSES : WENT_WAITS;
+    return finish_own(adapter, slot, side, taken < 0 ? -ferry_error_system(taken) : 0, 0, out);
+}
+
+/* ---- A step ------------------------------------------------------------------------------ */
+
+static enum went side_go_on(struct adapter *adapter, struct adapter_slot *slot,
+                            struct adapter_side *side, struct adapter_out *out) {
+    if (side->flags & SIDE_CAME) {
+        if (side->error != 0) {
+            int error = side->error;
+            side->error = 0;
+            return finish_failed(side, -error, out);
+        }
+        return finish(side, side->moved, side->flags & SIDE_EOF ? RECORD_EOF : 0, out);
+    }
+    if (side->flags & SIDE_WORKS) return WENT_WAITS;
+    if (side->flags & SIDE_TRIED) return WENT_WAITS;
+    if (side->flags & SIDE_WAITS) return finish(side, 0, 0, out);
+    switch (side->op->code) {
+    case FERRY_OP_ACCEPT: return accepts(side, out);
+    case FERRY_OP_CONNECT: return connects(side, out);
+    case FERRY_OP_POLL: return polls(adapter, slot, side, out);
+    case FERRY_OP_PROCESS: return reaps(adapter, slot, side, out);
+    default: return transfer(adapter, slot, side, out);
+    }
+}
+
+/* It would have to wait: the poller has to know, and tells of what is ready by then. */
+static void watch(struct adapter *adapter, struct adapter_slot *slot, struct adapter_side *side,
+                  struct adapter_out *out) {
+    if (slot->is_registered || side->op == NULL || side->flags & SIDE_WORKS) return;
+    int error = ferry__adapter_register(adapter, (ferry_fd)(slot - adapter->slots));
+    if (error == 0) return;
+    if (error == -EPERM) { /* what nobody waits for that way: some devices never say so */
+        side->flags &= (uint8_t)~SIDE_TRIED;
+        ferry__adapter_pause(adapter, slot);
+    } else {
+        ferry__adapter_end(side, -error, out);
+    }
+}
+
+void ferry__adapter_go_on(struct adapter *adapter, struct adapter_slot *slot,
+                          struct adapter_out *out) {
+    for (unsigned which = READ_LANE; which <= WRITE_LANE; which++) {
+        struct adapter_side *side = &slot->side[which];
+        if (side->op == NULL) continue;
+        switch (side_go_on(adapter, slot, side, out)) {
+        case WENT_DONE: break;
+        case WENT_WAITS: watch(adapter, slot, side, out); break;
+        case WENT_TIRED: ferry__adapter_queue(adapter, slot); break;
+        case WENT_PAUSES:
+            side->flags &= (uint8_t)~SIDE_TRIED;
+            ferry__adapter_pause(adapter, slot);
+            break;
+        case WENT_WORKS:
+            if (out == &adapter->to_loop) {
+                ferry__adapter_hand_to_worker(adapter, slot, which);
+            } else {
+                ferry__adapter_queue(adapter, slot); /* for the loop's thread */
+            }
+            break;
+        }
+    }
+}
+
+static bool is_wanted(const struct adapter *adapter) {
+    /* relaxed: a hint; the release finds out. */
+    return atomic_load_explicit(&adapter->baton, memory_order_relaxed) ==
+           (BATON_THREAD | BATON_WANTED);
+}
+
+void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) {
+    struct adapter_list *ready = &adapter->ready;
+    struct adapter_slot *last = ready->last;
+    bool is_thread = out == &adapter->to_land;
+    while (ready->first != NULL && adapter_out_room(out) >= ADAPTER_ROOM_MIN) {
+        struct adapter_slot *slot = ready->first;
+        if (is_thread && is_wanted(adapter)) {
+            adapter->yielded = true;
+            return;
+        }
+        ready->first = slot->next;
+        if (ready->first == NULL) ready->last = NULL;
+        slot->is_queued = false;
+        ferry__adapter_go_on(adapter, slot, out);
+        if (slot == last) return;
+    }
+}
