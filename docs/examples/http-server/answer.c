@@ -177,11 +177,25 @@ static void part_head(struct exchange *x, int status, uint64_t first, uint64_t b
     head_add_text(x, "\r\n");
 }
 
-/* Has the client the present state already? */
+/* What a weak tag names ("W/" stands before it) means the same, but maybe in other bytes. */
+static bool is_listed(const struct file *file, const char *tags, bool weak_counts) {
+    if (strcmp(tags, "*") == 0) return true;
+    const char *at = strstr(tags, file->tag); /* its quotes are its ends */
+    return at != NULL && (weak_counts || at == tags || at[-1] != '/');
+}
+
+/* Does the client want another state than the present one? RFC 9110, 13.2.2, tells in which order
+ * these questions are asked. */
+static bool is_unwanted(const struct http_request *request, const struct file *file) {
+    if (request->if_match[0] != '\0') return !is_listed(file, request->if_match, false);
+    return request->if_unmodified_since != HTTP_NEVER &&
+           request->if_unmodified_since < file->modified;
+}
+
+/* Has it the present one already? */
 static bool is_known(const struct http_request *request, const struct file *file) {
-    const char *tags = request->if_none_match;
-    if (tags[0] == '\0') return request->if_modified_since >= file->modified;
-    return strcmp(tags, "*") == 0 || strstr(tags, file->tag) != NULL; /* its quotes are its ends */
+    if (request->if_none_match[0] != '\0') return is_listed(file, request->if_none_match, true);
+    return request->if_modified_since >= file->modified;
 }
 
 /* A range of another state than the client's would not fit to what it has. */
@@ -195,6 +209,10 @@ static void answer_file(struct exchange *x) {
     const struct http_request *request = &x->request;
     const struct file *file = x->file;
     uint64_t first = 0, bytes = file->size;
+    if (is_unwanted(request, file)) {
+        answer_status(x, 412, "");
+        return;
+    }
     if (is_known(request, file)) {
         part_head(x, 304, 0, 0);
         bytes_send(x, x->head_len);

@@ -36,12 +36,14 @@ struct http_request {
     bool is_head;    /* HEAD: the answer has no body */
     bool is_1_0;     /* HTTP/1.0 */
     bool keep_alive; /* other requests may follow on this connection */
+    bool says_close; /* none will: whatever else it says */
     bool has_host;
     struct http_range range;
-    int64_t if_modified_since; /* seconds since 1970 */
+    int64_t if_modified_since, if_unmodified_since; /* seconds since 1970 */
     size_t path_len;
     char path[HTTP_PATH_MAX];            /* decoded, without the slashes in front: "" is the root */
-    char if_none_match[HTTP_TAGS_BYTES]; /* a list of tags; "" for none */
+    char if_match[HTTP_TAGS_BYTES];      /* a list of tags; "" for none */
+    char if_none_match[HTTP_TAGS_BYTES]; /* the same */
     char if_range[HTTP_TAG_BYTES];       /* a tag or a date; "" for none */
 };
 

@@ -27,6 +27,24 @@ static void skip(struct text *text, size_t bytes) {
     text->len -= bytes;
 }
 
+/* Nothing but letters, digits and such marks. */
+static bool is_made_of(struct text text, const char *marks) {
+    for (size_t i = 0; i < text.len; i++) {
+        char byte = text.at[i], lower = byte | 0x20;
+        bool is_plain = (lower >= 'a' && lower <= 'z') || (byte >= '0' && byte <= '9');
+        if (!is_plain && strchr(marks, byte) == NULL) return false;
+    }
+    return true;
+}
+
+/* Neither blanks nor control characters. */
+static bool is_visible(struct text text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if ((unsigned char)text.at[i] <= ' ' || text.at[i] == 0x7f) return false;
+    }
+    return true;
+}
+
 static bool is_blank(char byte) {
     return byte == ' ' || byte == '\t';
 }
@@ -59,7 +77,9 @@ static int hex(char digit) {
 static struct text without_host(struct text target) {
     if (target.len < 7 || strncasecmp(target.at, "http://", 7) != 0) return target;
     skip(&target, 7);
+    const char *host = target.at;
     while (target.len > 0 && target.at[0] != '/' && target.at[0] != '?') skip(&target, 1);
+    if (target.at == host) return (struct text){"", 0}; /* RFC 9110, 4.2.1 */
     if (target.len == 0 || target.at[0] == '?') return (struct text){"/", 1};
     return target;
 }
@@ -101,7 +121,7 @@ static int line_parse(struct text line, struct http_request *request) {
     request->keep_alive = !request->is_1_0;
     request->is_head = method.len == 4 && memcmp(method.at, "HEAD", 4) == 0;
     if (!request->is_head && (method.len != 3 || memcmp(method.at, "GET", 3) != 0)) return 405;
-    if (memchr(target.at, ' ', target.len) != NULL) return 400;
+    if (!is_visible(target)) return 400;
     return path_parse(target, request);
 }
 
@@ -168,8 +188,8 @@ static int64_t date_parse(struct text value) {
 static void connection_parse(struct text list, struct http_request *request) {
     struct text option;
     while (element_take(&list, &option)) {
-        if (is(option, "close")) request->keep_alive = false;
-        if (is(option, "keep-alive") && request->is_1_0) request->keep_alive = true;
+        if (is(option, "close")) request->says_close = true;
+        if (is(option, "keep-alive")) request->keep_alive = true;
     }
 }
 
@@ -177,7 +197,7 @@ static int field_parse(struct text name, struct text value, struct http_request 
     switch (name.len) { /* so that most names are told apart without being looked at */
     case 4:
         if (!is(name, "host")) break;
-        if (request->has_host) return 400;
+        if (request->has_host || !is_made_of(value, "-._~%!$&'()*+,;=:[]")) return 400;
         request->has_host = true;
         break;
     case 5:
@@ -185,6 +205,7 @@ static int field_parse(struct text name, struct text value, struct http_request 
         break;
     case 8:
         if (is(name, "if-range")) copy(value, request->if_range, sizeof request->if_range);
+        if (is(name, "if-match")) copy(value, request->if_match, sizeof request->if_match);
         break;
     case 10:
         if (is(name, "connection")) connection_parse(value, request);
@@ -200,6 +221,9 @@ static int field_parse(struct text name, struct text value, struct http_request 
         if (is(name, "transfer-encoding")) return 413;
         if (is(name, "if-modified-since")) request->if_modified_since = date_parse(value);
         break;
+    case 19:
+        if (is(name, "if-unmodified-since")) request->if_unmodified_since = date_parse(value);
+        break;
     default: break;
     }
     return 200;
@@ -208,17 +232,17 @@ static int field_parse(struct text name, struct text value, struct http_request 
 /* "Name: value" */
 static int field_line_parse(struct text line, struct http_request *request) {
     const char *colon = memchr(line.at, ':', line.len);
-    if (colon == NULL || colon == line.at) return 400;
+    if (colon == NULL) return 400;
     struct text name = {line.at, (size_t)(colon - line.at)};
     struct text value = {colon + 1, (size_t)(line.at + line.len - colon - 1)};
-    /* A blank in front would continue the line before. */
-    if (is_blank(name.at[0]) || is_blank(name.at[name.len - 1])) return 400;
+    if (name.len == 0 || !is_made_of(name, "!#$%&'*+-.^_`|~")) return 400;
     return field_parse(name, trimmed(value), request);
 }
 
 /* ---- The head -------------------------------------------------------------------------- */
 
-/* The bytes up to and with the empty line, 0 if it has not come yet. */
+/* The bytes up to and with the empty line, 0 if it has not come yet. A line that ends with LF alone
+ * is refused, but only once the end is found: so its sender is told. */
 static size_t head_len(const char *text, size_t len) {
     const char *at = text, *end = text + len;
     while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
@@ -236,10 +260,11 @@ static int head_parse(struct text head, struct http_request *request) {
         const char *line_end = memchr(head.at, '\n', head.len);
         struct text line = {head.at, (size_t)(line_end - head.at)};
         skip(&head, line.len + 1);
-        if (line.len > 0 && line.at[line.len - 1] == '\r') line.len--;
-        if (line.len == 0) break;
+        if (line.len == 0 || memchr(line.at, '\r', line.len) != line_end - 1) return 400;
+        if (--line.len == 0) break;
         status = is_first ? line_parse(line, request) : field_line_parse(line, request);
     }
+    if (request->says_close) request->keep_alive = false;
     if (status == 200 && !request->is_1_0 && !request->has_host) return 400; /* RFC 9112, 3.2 */
     return status;
 }
@@ -251,10 +276,11 @@ enum http_parsed http_parse(const char *text, size_t len, struct http_request *r
     struct text head = {text + *used, head_len(text + *used, len - *used)};
     if (head.len == 0 && len - *used < HTTP_HEAD_MAX) return HTTP_INCOMPLETE;
     request->path_len = 0;
-    request->path[0] = request->if_none_match[0] = request->if_range[0] = '\0';
+    request->path[0] = request->if_range[0] = '\0';
+    request->if_match[0] = request->if_none_match[0] = '\0';
     request->range.kind = HTTP_WHOLE;
-    request->if_modified_since = HTTP_NEVER;
-    request->is_head = request->is_1_0 = request->has_host = false;
+    request->if_modified_since = request->if_unmodified_since = HTTP_NEVER;
+    request->is_head = request->is_1_0 = request->has_host = request->says_close = false;
     request->keep_alive = true;
     bool is_long = head.len == 0 || head.len > HTTP_HEAD_MAX;
     request->status = is_long ? 431 : head_parse(head, request);

@@ -21,7 +21,7 @@ const char *http_status(int status) {
     case 403: return "403 Forbidden";
     case 404: return "404 Not Found";
     case 405: return "405 Method Not Allowed";
-    case 408: return "408 Request Timeout";
+    case 412: return "412 Precondition Failed";
     case 413: return "413 Content Too Large";
     case 414: return "414 URI Too Long";
     case 416: return "416 Range Not Satisfiable";
