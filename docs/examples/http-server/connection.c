@@ -20,8 +20,8 @@
 #include <string.h>
 
 enum {
-    BUFFER_BYTES = 2048, /* most requests fit */
-    BUFFER_COUNT = 1024,
+    BUFFER_BYTES = 2048,  /* most requests fit */
+    BUFFER_COUNT = 32768, /* those that are never lent take no memory */
     CREDIT = 2,
     SPARE_MAX = 256
 };
@@ -126,10 +126,8 @@ static enum http_parsed find_in_pieces(struct connection *c, struct http_request
     memcpy(c->partial + before, (char *)c->first->data + c->parsed, len);
     c->partial_len += len;
     enum http_parsed parsed = http_parse(c->partial, c->partial_len, request, &used);
-    if (parsed == HTTP_INCOMPLETE) {
-        c->parsed += len;
-    } else {
-        c->parsed += used - before;
+    c->parsed += parsed == HTTP_REQUEST ? used - before : len; /* what is BAD is the last */
+    if (parsed != HTTP_INCOMPLETE) {
         free(c->partial);
         c->partial = NULL;
     }
