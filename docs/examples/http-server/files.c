@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { BIN_COUNT = 1024, FILES_MAX = 512 };
 
@@ -101,6 +102,7 @@ static int status_of(int64_t error) {
     case FERRY_EACCES:
     case FERRY_EPERM:
     case FERRY_ENXIO: /* a socket */
+    case FERRY_ENODEV:
     case FERRY_ELOOP: /* a link that leads to itself, or into /proc */
     case FERRY_EXDEV: /* out of the root */ return 403;
     case FERRY_EMFILE:
@@ -143,6 +145,7 @@ static void on_known(ferry_op *op) {
     file->is_directory = about->type == FERRY_FILE_DIRECTORY;
     file->size = about->size;
     file->modified = about->modified_ns / 1000000000;
+    if (file->modified > time(NULL)) file->modified = time(NULL); /* RFC 9110, 8.8.2.1 */
     http_date(file->modified, file->modified_date);
     http_tag(about->inode, about->size, about->modified_ns, file->tag);
     fields_format(file);

@@ -57,7 +57,7 @@ static void page_add(struct listing *l, const char *text) {
 
 static void page_add_entry(struct listing *l, const ferry_entry *entry) {
     const char *slash = entry->type == FERRY_FILE_DIRECTORY ? "/" : "";
-    page_add(l, "<li><a href=\"./"); /* "./": else "a:b" would be of a scheme "a" */
+    page_add(l, "<li><a href=\"");
     l->page_len += http_escape_path(entry->name, l->page + l->page_len);
     page_add(l, slash);
     page_add(l, "\">");

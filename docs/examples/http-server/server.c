@@ -24,6 +24,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define DRAIN_NS 20000000000u /* much more than the end should take */
+
 ferry_loop *loop;
 static bool is_ending; /* what is in flight is meant to fail now */
 
@@ -90,10 +92,10 @@ int main(int argc, char **argv) {
      * Then nobody asks for files any more; to close them is still possible. */
     is_ending = true;
     ferry_close(loop, NULL, listener, 0, NULL);
-    error = ferry_loop_drain(loop, 5000000000u);
+    error = ferry_loop_drain(loop, DRAIN_NS);
     files_end();
     ferry_close(loop, NULL, (ferry_fd)open.result, 0, NULL);
-    if (error == 0) error = ferry_loop_drain(loop, 5000000000u);
+    if (error == 0) error = ferry_loop_drain(loop, DRAIN_NS);
     if (error == 0) error = connections_end();
     if (error == 0) error = ferry_loop_close(loop);
     if (error < 0) fail("the end", error);
