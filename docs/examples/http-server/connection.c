@@ -21,13 +21,14 @@
 
 enum {
     BUFFER_BYTES = 2048,  /* most requests fit */
-    BUFFER_COUNT = 32768, /* those that are never lent take no memory */
+    BUFFER_COUNT = 32768, /* for 16,384 clients that do not read; never lent, no memory */
     CREDIT = 2,
     SPARE_MAX = 256
 };
 
 #define IDLE_NS 65000000000u /* how long a connection may be silent */
-#define HEAD_NS 20000000000u /* and how long a request may take to come, once it has begun */
+/* How long a request may take to come, once it has begun: looked at when more of it comes. */
+#define HEAD_NS 20000000000u
 
 struct connection {
     ferry_op receive, close;
