@@ -17,15 +17,15 @@
  *   stop            the loop closes
  *
  * Without a definition the mode is auto: the thread takes the baton when it finds it free and the
- * turn as it was a tick before. With DEDICATED the thread waits in the poller without the baton, and
- * then takes it in any case.
+ * turn as it was a tick before. With DEDICATED the thread waits in the poller without the baton,
+ * and then takes it in any case.
  *
  * Left out: what an event is about (cancel.pml), sleeping and waking (wake.pml; here the loop may
  * wait in the poller, since it holds the baton meanwhile, and else goes round and round), and time:
  * a tick may be over at any moment, so that the thread is as bold as it can be.
  *
- * Checked: never do both use the state (users); the thread makes no further system call once it has
- * seen that the loop wants the baton; no waiter is forgotten, no event lost, and both sides get on:
+ * Checked: never do both use the state (users); a loop that wants the baton waits for one system
+ * call of the thread at most (late); no waiter is forgotten, no event lost, and both sides get on:
  * all events are carried out and delivered and the loop closes (finished), though callbacks cancel,
  * and though one does not return before everything has been carried out behind its back.
  *
@@ -48,6 +48,7 @@ byte users;     /* how many use the state */
 byte poller, ready, landed;
 byte carried;   /* system calls made */
 byte delivered; /* callbacks run */
+byte late;      /* system calls that the loop has been waiting for: one at most */
 
 inline use_begin() { atomic { assert(users == 0); users++ } }
 inline use_end() { users-- }
@@ -120,12 +121,6 @@ active proctype loop() {
     do
     :: delivered == EVENTS -> break
     :: else ->
-       /* A callback may cancel. */
-       if
-       :: take(LOOP, THREAD, loop_asleep);
-          release(LOOP, THREAD, thread_asleep)
-       :: true
-       fi;
        /* backend->wait() */
        take(LOOP, THREAD, loop_asleep);
        records = landed; landed = 0;
@@ -142,9 +137,14 @@ active proctype loop() {
        od;
        turn = 1 - turn;
        release(LOOP, THREAD, thread_asleep);
-       /* Callbacks, and perhaps one that computes until all is done. */
+       /* Callbacks: one may cancel, one may compute until all is done. */
        delivered = delivered + records;
        records = 0;
+       if
+       :: take(LOOP, THREAD, loop_asleep);
+          release(LOOP, THREAD, thread_asleep)
+       :: true
+       fi;
        if
        :: true -> (carried == EVENTS)
        :: true
@@ -161,24 +161,37 @@ active proctype loop() {
  * noted, for whoever has the baton next. */
 inline step() {
     do
-    :: ready > 0 && baton == THREAD -> ready--; carried++; landed++
+#ifdef MUTATION_NEVER_YIELDS
+    :: ready > 0 ->
+#else
+    :: ready > 0 && baton == THREAD ->
+#endif
+       atomic { ready--; carried++; landed++; late = late + (baton != THREAD); assert(late < 2) }
+#ifdef MUTATION_NEVER_YIELDS
+    :: ready == 0 -> break
+#else
     :: ready == 0 || baton != THREAD -> break
+#endif
     od;
 #ifdef MUTATION_DROPS_REST
     ready = 0;
 #endif
+    late = 0
 }
 
 #ifdef DEDICATED
 active proctype thread() {
     byte old, got, batch;
-    bool tried;
+    bool tried, more;
     do
-    :: atomic { poller > 0 && !stop -> batch = poller; poller = 0 }
+    :: atomic { !stop && (poller > 0 || more) -> batch = poller; poller = 0 }
        take(THREAD, LOOP, thread_asleep);
        ready = ready + batch;
        batch = 0;
        step();
+#ifndef MUTATION_LEAVES_REST
+       more = (ready > 0); /* it yielded: it comes back without waiting */
+#endif
        release(THREAD, LOOP, loop_asleep)
     :: stop -> break
     od;

@@ -5,49 +5,56 @@
  * thread sleeps, too: between ticks, parked while the loop sits in the poller, and, when an outer
  * loop has the loop's thread, until the poller has something.
  *
- * Names in the code:
- *   asleep, posts   loop->inbox.asleep and .top (lib/post.c)
- *   wake_set        the wake-up descriptor is readable: backend->wake()
- *   baton           as in baton.pml, which proves what is an atomic step here: to take it, to say
- *                   that one wants it (loop_wants, thread_wants), to hand it over
- *   turn            counts the loop's turns
- *   parked          the adapter's thread waits, or is about to, until the loop lets go of the baton;
- *                   park_asleep: it lies in the system's queue for that word
- *   poller, ready   events not consumed; consumed, with the system call still to come
- *   landed          records that the thread has put down; records: those that the loop has
- *   outside         the loop is embedded, and has told the outer loop that it has nothing to do
- *   watching        the thread waits for the poller to have something, consuming nothing; kicked:
- *                   a descriptor of the thread's own that ends this
- *   raised, shows   the loop's descriptor is readable: because somebody said so, or because the
- *                   poller is in it and has something (which it shows once, until clear())
- *   edge            it has become readable, or once more, since the outer loop last looked; for
- *                   outer loops that wait for that (edge_triggered) rather than look at its state
+ * Names in the code:   asleep, posts   loop->inbox.asleep and .top (lib/post.c)   wake_set
+ * the wake-up descriptor is readable: backend->wake()   baton           as in baton.pml, which
+ * proves what is an atomic step here: to take it, to say                   that one wants it
+ * (loop_wants, thread_wants), to hand it over   turn            counts the loop's turns   parked
+ * the adapter's thread waits, or is about to, until the loop lets go of the baton;
+ * park_asleep: it lies in the system's queue for that word   poller, ready   events not consumed;
+ * consumed, with the system call still to come   landed          records that the thread has put
+ * down; records: those that the loop has   outside         the loop is embedded, and has told the
+ * outer loop that it has nothing to do   watching        the thread waits for the poller to have
+ * something, consuming nothing, or in                   dedicated mode simply waits there; kicked:
+ * a descriptor of the thread's own                   that ends this   pending         a callback
+ * has submitted an operation whose first two calls succeed (a multishot                   one): the
+ * loop starts it in its next turn, whose share may be one call   raised, shows   the loop's
+ * descriptor is readable: because somebody said so, or because the                   poller is in
+ * it and has something (which it shows once, until clear())   edge            it has become
+ * readable, or once more, since the outer loop last looked; for                   outer loops that
+ * wait for that (edge_triggered) rather than look at its state
  *
- * Without a definition: auto mode. DEDICATED: the thread waits in the poller. EMBEDDED: an outer
- * loop waits for the loop's descriptor and calls ferry_run() without waiting; settle() is that of
- * lib/loop.c.
+ * Without a definition: auto mode, with a wake-up descriptor that stays readable until the loop
+ * itself reads it. NOTES_WAKE: one that is consumed by being looked at, by the thread, too, which
+ * notes it then (woken). DEDICATED: the thread waits in the poller. EMBEDDED: an outer loop waits
+ * for the loop's descriptor; settle() is that of lib/loop.c.
  *
  * Left out: deadlines (a turn that does not wait can come at any time instead), what an event is
- * about, the doubling of ticks, and all but two of the eight ticks before the thread parks.
+ * about, the doubling of ticks, all but two of the eight ticks before the thread parks, and parking
+ * in an embedded loop (the outer loop, not the poller, is where that sleeps).
  *
- * Checked: everything gets through, events and posts, though there are callbacks (and outer loops)
- * that do not return before all events have been carried out; then loop and thread end (finished).
+ * Checked: everything gets through, events, a callback's own operation and posts, though there are
+ * callbacks (and outer loops) that do not return before all that was started has been carried out;
+ * then loop and thread end (finished).
  *
  * Memory orders. Two pairs are of the kind "I write mine, then look at yours", where both may miss
  * each other unless all four steps are seq_cst: asleep and posts; parked and the baton (the loop's
- * release, then its look at parked; the thread's store to parked, then its look at the baton).
- * Everything else hangs on the baton, and acquire and release do: landed, ready, outside and watching
- * are ordinary variables; asleep is set before the baton is taken, so that a thread that has the
- * baton later sees it set, and one that had it before has put down its records before.
+ * release, then its look at parked; the thread's store to parked, then its look at the baton). What
+ * a weaker order would let happen are the mistakes NO_SECOND_LOOK, UNPARKS_FIRST and PARKS_BLINDLY.
+ * Everything else hangs on the baton, and acquire and release do: landed, ready, outside and
+ * watching are ordinary variables; asleep is set before the baton is taken, so that a thread that
+ * has the baton later sees it set, and one that had it before has put down its records before.
  */
-#define EVENTS 2
+#ifndef EVENTS
+#define EVENTS 1 /* with 2 the search takes five times as long, and has found nothing more */
+#endif
 #define POSTS 1
-#define ALL (EVENTS + POSTS)
+#define OWN 2
+#define ALL (EVENTS + OWN + POSTS)
 
 #define LOOP 1
 #define THREAD 2
 
-bool asleep, wake_set;
+bool asleep, wake_set, woken;
 byte posts;
 byte baton;
 bit turn;
@@ -56,6 +63,8 @@ byte poller, ready, landed, records;
 bool outside, watching, kicked;
 bool raised = true, shows, edge = true;
 bool edge_triggered;
+bool submitted, pending;
+byte due = EVENTS; /* system calls to be made */
 byte carried, delivered;
 bool stop, thread_ended, finished;
 
@@ -98,7 +107,7 @@ inline loop_take() {
 
 /* Each release of the loop, not only that of wait(). */
 inline loop_release() {
-#if defined EMBEDDED && !defined MUTATION_NO_KICK
+#if (defined EMBEDDED || defined DEDICATED) && !defined MUTATION_NO_KICK
     if :: watching && ready > 0 -> watching = false; kicked = true :: else fi;
 #endif
     release(THREAD, thread_wants)
@@ -130,6 +139,9 @@ inline inbox_sleep(sleeps) {
 
 /* backend->wait(), inside a run or (settling) at its end. */
 inline wait(sleeps, settling) {
+#ifdef MUTATION_FORGETS_WAKE
+    woken = false;
+#endif
 #ifdef MUTATION_DRAINS_FIRST
     wake_set = false;
 #endif
@@ -137,12 +149,16 @@ inline wait(sleeps, settling) {
     outside = false;
     had = records;
     records = records + landed; landed = 0;
-#ifndef DEDICATED
     if
-    :: sleeps && records == 0 && ready == 0 -> (poller > 0 || wake_set)
+    :: pending -> atomic { pending = false; ready = ready + OWN; due = due + OWN }
     :: else
     fi;
-    atomic { wake_set = false; ready = ready + poller; poller = 0 }
+#ifndef DEDICATED
+    if
+    :: sleeps && records == 0 && ready == 0 && !woken -> (poller > 0 || wake_set)
+    :: else
+    fi;
+    atomic { wake_set = false; woken = false; ready = ready + poller; poller = 0 }
 #endif
     if /* a turn does not do more than its share */
     :: ready > 0 -> ready--; carried++; records++
@@ -165,10 +181,10 @@ inline wait(sleeps, settling) {
     had = 0
 }
 
-inline one_turn(may_wait) {
+inline one_turn() {
     sleeps = false;
     if
-    :: may_wait && records == 0 -> inbox_sleep(sleeps)
+    :: records == 0 -> inbox_sleep(sleeps)
     :: true
     fi;
     wait(sleeps, false);
@@ -176,6 +192,10 @@ inline one_turn(may_wait) {
     asleep = false;
     atomic { delivered = delivered + posts; posts = 0 }
     delivered = delivered + records;
+    if
+    :: records > 0 && !submitted -> submitted = true; pending = true
+    :: else
+    fi;
     records = 0;
     /* Callbacks: one may cancel, one may compute until all events have been carried out. */
 #ifndef EMBEDDED
@@ -189,7 +209,7 @@ inline one_turn(may_wait) {
     fi;
 #endif
     if
-    :: true -> (carried == EVENTS)
+    :: true -> (carried == due)
     :: true
     fi
 }
@@ -234,7 +254,7 @@ active proctype loop() {
     :: else ->
 #ifdef EMBEDDED
        if
-       :: true -> (carried == EVENTS)
+       :: true -> (carried == due)
        :: true
        fi;
        if
@@ -242,10 +262,10 @@ active proctype loop() {
        :: else -> (READABLE)
        fi;
        asleep = false;
-       one_turn(false);
+       one_turn();
        settle()
 #else
-       one_turn(true)
+       one_turn()
 #endif
     od;
     stop = true;
@@ -254,29 +274,38 @@ active proctype loop() {
     finished = true
 }
 
-/* The system calls, with the baton, and what follows from them. */
-inline thread_carries(count) {
-    carried = carried + count;
-    landed = landed + count;
-#ifdef EMBEDDED
-#ifndef MUTATION_RAISES_IF_ASLEEP
+/* Makes the system calls, with the baton, until the loop wants it. */
+inline thread_step() {
+    do
+    :: ready > 0 && !loop_wants ->
+       ready--; carried++; landed++;
+       count = 1
+    :: ready == 0 || loop_wants -> break
+    od;
+#if defined EMBEDDED && !defined MUTATION_RAISES_IF_ASLEEP
     if :: count > 0 && outside -> raise() :: else fi;
 #endif
-#endif
+    count = 0
 }
 
 #ifdef DEDICATED
 active proctype thread() {
     byte batch;
-    bool was;
+    bit count;
+    bool was, more;
     do
-    :: atomic { poller > 0 && !stop -> batch = poller; poller = 0 }
+    :: atomic {
+           !stop && (poller > 0 || kicked || more) -> batch = poller; poller = 0; kicked = false
+       }
 #ifdef MUTATION_WAKES_FIRST
        inbox_wake();
 #endif
        take(THREAD, thread_wants);
-       thread_carries(batch);
+       ready = ready + batch;
        batch = 0;
+       thread_step();
+       more = (ready > 0);
+       watching = !more;
        release(LOOP, loop_wants);
 #ifndef MUTATION_WAKES_FIRST
        inbox_wake()
@@ -287,8 +316,8 @@ active proctype thread() {
 }
 #else
 active proctype thread() {
-    bit seen;
-    byte same, count;
+    bit seen, count;
+    byte same;
     bool watches;
     do
     :: stop -> break
@@ -297,15 +326,17 @@ active proctype thread() {
        if
        :: atomic { baton == 0 -> baton = THREAD }
           same = 0;
-          atomic { count = ready + poller; ready = 0; poller = 0 }
+          atomic { ready = ready + poller; poller = 0 }
+#ifdef NOTES_WAKE
+          atomic { woken = (woken || wake_set); wake_set = false }
+#endif
 #ifdef MUTATION_EATS_WAKE
           wake_set = false;
 #endif
-          thread_carries(count);
-          count = 0;
+          thread_step();
 #ifdef EMBEDDED
-          watching = outside;
-          watches = outside;
+          watches = outside && ready == 0;
+          watching = watches;
 #endif
           release(LOOP, loop_wants);
 #ifdef EMBEDDED
@@ -317,13 +348,11 @@ active proctype thread() {
 #ifndef EMBEDDED
        :: baton == LOOP && same < 2 -> same++
        :: baton == LOOP && same == 2 ->
-#ifdef MUTATION_PARKS_BLINDLY
           parked = true;
           if
+#ifdef MUTATION_PARKS_BLINDLY
           :: true ->
 #else
-          parked = true;
-          if
           :: baton == LOOP ->
 #endif
              do
