@@ -130,8 +130,14 @@ static bool is_news(const struct fake_knote *knote) {
     return !(knote->state_flags & EV_EOF) || !of->is_ended || of->ended_error != knote->fflags;
 }
 
+/* To count what is in a queue may ring its bell. An edge until now is none: whoever is told that
+ * there is something in it has yet to look. */
 static void taken(struct fake_knote *knote) {
     struct fake_of_descriptor *of = &knote->of.descriptor;
+    if (of->kind == FAKE_QUEUE) {
+        fake_queue_collect(knote->queue);
+        fake_knote_unlist(knote);
+    }
     of->is_ended = knote->state_flags & EV_EOF && of->kind != FAKE_FIFO;
     of->ended_error = knote->fflags;
 }

@@ -1,0 +1,451 @@
+/* The fake of kevent, filter by filter: processes, signals, files and directories, descriptors.
+ * What a kernel answers is tested in test/kqueue/; this is what our backend needs of the fake
+ * beyond that.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "kqueue/probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- Short forms ------------------------------------------------------------------------- */
+
+static int open_descriptors(void) {
+    struct rlimit limit;
+    int count = 0;
+    must(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (int fd = 0; fd < (int)limit.rlim_cur; fd++) count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
+
+static int kq, descriptors_before;
+
+static int open_queue(void **state) {
+    (void)state;
+    descriptors_before = open_descriptors();
+    kq = kqueue();
+    return kq >= 0 ? 0 : -1;
+}
+
+static int close_queue(void **state) {
+    (void)state;
+    if (close(kq) != 0) return -1;
+    return open_descriptors() == descriptors_before ? 0 : -1;
+}
+
+/* What is there within a second, or, if nothing is to be, within a moment. */
+static const char *answer(void) {
+    struct kevent events[EVENTS];
+    return said(get(kq, events, 1000), events);
+}
+
+static const char *answer_soon(void) {
+    struct kevent events[EVENTS];
+    return said(get(kq, events, 20), events);
+}
+
+static int add(uintptr_t ident, int filter, int flags, unsigned fflags) {
+    return change(kq, ident, filter, EV_ADD | flags, fflags, 0, 0);
+}
+
+/* ---- Processes --------------------------------------------------------------------------- */
+
+static pid_t start_child(int status) {
+    pid_t child = fork();
+    must(child >= 0);
+    if (child == 0) _exit(status);
+    return child;
+}
+
+static void end_child(pid_t child) {
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+static void a_dead_child(void **state) {
+    (void)state;
+    pid_t child = start_child(3);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    assert_int_equal(add((uintptr_t)child, EVFILT_PROC, 0, NOTE_EXIT), 0);
+    assert_string_equal(answer(), "PROC ONESHOT CLEAR EOF EXIT data=768");
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(change(kq, (uintptr_t)child, EVFILT_PROC, EV_DELETE, 0, 0, 0), -1);
+    assert_int_equal(errno, ENOENT);
+    end_child(child);
+}
+
+static void no_such_process(void **state) {
+    (void)state;
+    pid_t child = start_child(0);
+    end_child(child);
+    assert_int_equal(add((uintptr_t)child, EVFILT_PROC, 0, NOTE_EXIT), -1);
+    assert_int_equal(errno, ESRCH);
+    assert_int_equal(add(UINTPTR_MAX, EVFILT_PROC, 0, NOTE_EXIT), -1);
+    assert_int_equal(errno, ESRCH);
+}
+
+static void a_killed_child(void **state) {
+    (void)state;
+    pid_t child = fork();
+    must(child >= 0);
+    while (child == 0) pause();
+    assert_int_equal(add((uintptr_t)child, EVFILT_PROC, 0, NOTE_EXIT), 0);
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_string_equal(answer(), "PROC ONESHOT CLEAR EOF EXIT data=9");
+    end_child(child);
+}
+
+/* ---- Signals ----------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t handled, informed;
+
+static void on_signal(int number) {
+    handled += number == SIGUSR1;
+}
+
+static void on_informed(int number, siginfo_t *info, void *context) {
+    (void)context;
+    informed += number == SIGUSR1 && info->si_pid == getpid();
+}
+
+static void raise_here(int number) {
+    assert_int_equal(kill(getpid(), number), 0);
+}
+
+static void set_handler(int number, void (*handler)(int)) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    assert_int_equal(sigaction(number, &action, NULL), 0);
+}
+
+static void (*handler_of(int number))(int) {
+    struct sigaction action;
+    assert_int_equal(sigaction(number, NULL, &action), 0);
+    return action.sa_handler;
+}
+
+static void signals_beside_handlers(void **state) {
+    (void)state;
+    handled = informed = 0;
+    set_handler(SIGUSR1, on_signal);
+    assert_int_equal(add(SIGUSR1, EVFILT_SIGNAL, 0, 0), 0);
+    assert_true(handler_of(SIGUSR1) == on_signal);
+    for (int i = 0; i < 3; i++) raise_here(SIGUSR1);
+    assert_string_equal(answer(), "SIGNAL CLEAR data=3");
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(handled, 3);
+
+    /* Another handler, while it is watched. */
+    struct sigaction action, old;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_informed;
+    action.sa_flags = SA_SIGINFO;
+    assert_int_equal(sigaction(SIGUSR1, &action, &old), 0);
+    assert_true(old.sa_handler == on_signal);
+    raise_here(SIGUSR1);
+    assert_string_equal(answer(), "SIGNAL CLEAR data=1");
+    assert_int_equal(handled, 3);
+    assert_int_equal(informed, 1);
+
+    assert_true(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
+    raise_here(SIGUSR1);
+    assert_string_equal(answer(), "SIGNAL CLEAR data=1");
+    set_handler(SIGUSR1, on_signal);
+    assert_int_equal(change(kq, SIGUSR1, EVFILT_SIGNAL, EV_DELETE, 0, 0, 0), 0);
+    assert_true(handler_of(SIGUSR1) == on_signal);
+    raise_here(SIGUSR1);
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(handled, 4);
+    assert_true(signal(SIGUSR1, SIG_DFL) == on_signal);
+}
+
+static void signals_for_two_queues(void **state) {
+    (void)state;
+    int other = kqueue();
+    struct kevent events[EVENTS];
+    set_handler(SIGUSR1, on_signal);
+    assert_int_equal(add(SIGUSR1, EVFILT_SIGNAL, 0, 0), 0);
+    raise_here(SIGUSR1);
+    assert_int_equal(change(other, SIGUSR1, EVFILT_SIGNAL, EV_ADD, 0, 0, 0), 0);
+    raise_here(SIGUSR1);
+    assert_string_equal(answer(), "SIGNAL CLEAR data=2");
+    assert_string_equal(said(get(other, events, 1000), events), "SIGNAL CLEAR data=1");
+    assert_int_equal(close(other), 0);
+    raise_here(SIGUSR1);
+    assert_string_equal(answer(), "SIGNAL CLEAR data=1");
+    assert_true(signal(SIGUSR1, SIG_DFL) == on_signal);
+    assert_int_equal(change(kq, 0, EVFILT_SIGNAL, EV_ADD, 0, 0, 0), -1);
+    assert_int_equal(errno, EINVAL);
+}
+
+/* The death of a child, of which nobody takes notice by default. */
+static void sigchld_by_default(void **state) {
+    (void)state;
+    assert_true(handler_of(SIGCHLD) == SIG_DFL);
+    assert_int_equal(add(SIGCHLD, EVFILT_SIGNAL, 0, 0), 0);
+    assert_true(handler_of(SIGCHLD) == SIG_DFL);
+    pid_t child = start_child(0);
+    assert_string_equal(answer(), "SIGNAL CLEAR data=1");
+    end_child(child);
+}
+
+/* ---- Files and directories --------------------------------------------------------------- */
+
+static char directory[256];
+
+static char *path_of(const char *name) {
+    static char paths[4][300];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    (void)snprintf(path, sizeof paths[0], "%s/%s", directory, name);
+    return path;
+}
+
+static int open_directory(void **state) {
+    (void)snprintf(directory, sizeof directory, "%s", temp_name());
+    if (mkdir(directory, 0700) != 0) return -1;
+    return open_queue(state);
+}
+
+static int remove_directory(void **state) {
+    return rmdir(directory) != 0 ? -1 : close_queue(state);
+}
+
+static int make_file(const char *name) {
+    int fd = open(path_of(name), O_RDWR | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Opens it and asks for all that changes it. */
+static int watch(const char *path) {
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    unsigned notes = NOTE_WRITE | NOTE_DELETE | NOTE_EXTEND | NOTE_ATTRIB | NOTE_LINK | NOTE_RENAME;
+    assert_int_equal(add((uintptr_t)fd, EVFILT_VNODE, EV_CLEAR, notes), 0);
+    return fd;
+}
+
+static unsigned notes_within(int ms) {
+    struct kevent events[EVENTS];
+    unsigned notes = 0;
+    for (int count; (count = get(kq, events, notes == 0 ? ms : 0)) > 0;) {
+        for (int i = 0; i < count; i++) notes |= events[i].fflags;
+    }
+    return notes;
+}
+
+static void entries_of_a_directory(void **state) {
+    (void)state;
+    int fd = watch(directory);
+    assert_int_equal(notes_within(20), 0);
+    int file = make_file("a");
+    assert_int_equal(notes_within(1000), NOTE_WRITE);
+    put(file, "x"); /* is no change of the directory */
+    assert_int_equal(notes_within(20), 0);
+    assert_int_equal(rename(path_of("a"), path_of("b")), 0);
+    assert_int_equal(notes_within(1000), NOTE_WRITE);
+    assert_int_equal(unlink(path_of("b")), 0);
+    assert_int_equal(notes_within(1000), NOTE_WRITE);
+    assert_int_equal(mkdir(path_of("c"), 0700), 0);
+    assert_int_equal(notes_within(1000), NOTE_WRITE | NOTE_LINK);
+    assert_int_equal(rmdir(path_of("c")), 0);
+    assert_int_equal(notes_within(1000), NOTE_WRITE | NOTE_LINK);
+    assert_int_equal(close(file), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+static void a_directory_itself(void **state) {
+    (void)state;
+    assert_int_equal(mkdir(path_of("a"), 0700), 0);
+    assert_int_equal(mkdir(path_of("d"), 0700), 0);
+    int fd = watch(path_of("a"));
+    assert_int_equal(chmod(path_of("a"), 0755), 0);
+    assert_int_equal(notes_within(1000), NOTE_ATTRIB);
+    assert_int_equal(rename(path_of("a"), path_of("d/b")), 0);
+    assert_int_equal(notes_within(1000), NOTE_RENAME);
+    assert_int_equal(rmdir(path_of("d/b")), 0);
+    assert_int_equal(notes_within(1000) & NOTE_DELETE, NOTE_DELETE);
+    assert_int_equal(rmdir(path_of("d")), 0);
+    assert_int_equal(notes_within(20), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+static void a_file_itself(void **state) {
+    (void)state;
+    int file = make_file("a"), fd = watch(path_of("a"));
+    put(file, "x");
+    assert_int_equal(notes_within(1000), NOTE_WRITE | NOTE_EXTEND);
+    assert_int_equal(lseek(file, 0, SEEK_SET), 0);
+    put(file, "y");
+    assert_int_equal(notes_within(1000), NOTE_WRITE);
+    assert_int_equal(link(path_of("a"), path_of("b")), 0);
+    assert_int_equal(notes_within(1000), NOTE_LINK);
+    assert_int_equal(rename(path_of("a"), path_of("c")), 0);
+    assert_int_equal(notes_within(1000), NOTE_RENAME);
+    assert_int_equal(unlink(path_of("b")), 0);
+    assert_int_equal(notes_within(1000), NOTE_DELETE);
+    assert_int_equal(unlink(path_of("c")), 0);
+    assert_int_equal(notes_within(1000), NOTE_DELETE);
+    assert_int_equal(close(file), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+/* Two descriptors of one thing, and only what was asked for. */
+static void watched_twice(void **state) {
+    (void)state;
+    struct kevent events[EVENTS];
+    int all = watch(directory), few = open(directory, O_RDONLY);
+    assert_int_equal(add((uintptr_t)few, EVFILT_VNODE, 0, NOTE_DELETE), 0);
+    assert_int_equal(close(make_file("a")), 0);
+    assert_int_equal(get(kq, events, 1000), 1);
+    assert_int_equal(events[0].ident, all);
+    assert_int_equal(close(all), 0);
+    assert_int_equal(add((uintptr_t)few, EVFILT_VNODE, 0, NOTE_WRITE), 0);
+    assert_int_equal(unlink(path_of("a")), 0);
+    for (int i = 0; i < 2; i++) { /* level-triggered, for what was asked when it happened */
+        assert_int_equal(get(kq, events, 1000), 1);
+        assert_int_equal(events[0].fflags, NOTE_WRITE);
+    }
+    assert_int_equal(close(few), 0);
+}
+
+/* EVFILT_READ waits for a file to grow. */
+static void a_file_that_grows(void **state) {
+    (void)state;
+    int file = make_file("a"), fd = open(path_of("a"), O_RDONLY);
+    assert_int_equal(add((uintptr_t)fd, EVFILT_READ, 0, 0), 0);
+    assert_string_equal(answer_soon(), "nothing");
+    put(file, "abc");
+    assert_string_equal(answer(), "READ data=3");
+    assert_int_equal(take(fd, 3), 3);
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(unlink(path_of("a")), 0);
+    assert_int_equal(close(file), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+/* ---- Descriptors ------------------------------------------------------------------------- */
+
+/* What the backend does: write until it would wait, and wait. */
+static void room_after_none(void **state) {
+    (void)state;
+    static const char block[65536];
+    int ends[2];
+    make_unix_pair(ends, SOCK_STREAM);
+    set_nonblocking(ends[0]);
+    set_nonblocking(ends[1]);
+    assert_int_equal(add((uintptr_t)ends[0], EVFILT_WRITE, EV_CLEAR, 0), 0);
+    assert_string_equal(answer(), "WRITE CLEAR");
+    for (int i = 0; i < 3; i++) {
+        while (write(ends[0], block, sizeof block) > 0) continue;
+        assert_string_equal(answer_soon(), "nothing");
+        while (take(ends[1], sizeof block) > 0) continue;
+        assert_string_equal(answer(), "WRITE CLEAR");
+    }
+    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(close(ends[1]), 0);
+}
+
+static void disabled_for_a_while(void **state) {
+    (void)state;
+    int ends[2];
+    make_pipe(ends);
+    uintptr_t ident = (uintptr_t)ends[0];
+    assert_int_equal(add(ident, EVFILT_READ, EV_CLEAR | EV_DISABLE, 0), 0);
+    put(ends[1], "x");
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(change(kq, ident, EVFILT_READ, EV_ENABLE, 0, 0, 8), 0);
+    assert_string_equal(answer(), "READ CLEAR data=1 udata=8");
+    assert_int_equal(change(kq, ident, EVFILT_READ, EV_DISABLE, 0, 0, 8), 0);
+    put(ends[1], "y");
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(add(ident, EVFILT_READ, EV_CLEAR, 0), 0); /* enables it as well */
+    assert_string_equal(answer(), "READ CLEAR data=2");
+    assert_int_equal(change(kq, ident, EVFILT_READ, EV_DELETE, 0, 0, 0), 0);
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(close(ends[1]), 0);
+}
+
+static void refused_changes(void **state) {
+    (void)state;
+    int ends[2];
+    make_pipe(ends);
+    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(add((uintptr_t)ends[1], EVFILT_WRITE, 0, 0), -1);
+    assert_int_equal(errno, EPIPE);
+    assert_int_equal(change(kq, (uintptr_t)ends[1], EVFILT_WRITE, EV_ENABLE, 0, 0, 0), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(add((uintptr_t)ends[1], EVFILT_VNODE, 0, NOTE_WRITE), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(add(1, EVFILT_AIO, 0, 0), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(add(1, EVFILT_TIMER, 0, NOTE_SECONDS | NOTE_MSECONDS), -1);
+    assert_int_equal(errno, EINVAL);
+    struct timespec wrong = {0, 1000000000};
+    struct kevent events[EVENTS];
+    assert_int_equal(kevent(kq, NULL, 0, events, EVENTS, &wrong), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(close(ends[1]), 0);
+}
+
+/* A reset is told, and left for the program to find. */
+static void a_reset_is_left_in_place(void **state) {
+    (void)state;
+    int ends[2], error = 0;
+    socklen_t len = sizeof error;
+    struct linger at_once = {1, 0};
+    make_tcp_pair(ends);
+    assert_int_equal(add((uintptr_t)ends[0], EVFILT_READ, EV_CLEAR, 0), 0);
+    assert_int_equal(setsockopt(ends[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    assert_int_equal(close(ends[1]), 0);
+    assert_string_equal(answer(), "READ CLEAR EOF ECONNRESET data=0");
+    assert_string_equal(answer_soon(), "nothing");
+    assert_int_equal(getsockopt(ends[0], SOL_SOCKET, SO_ERROR, &error, &len), 0);
+    assert_int_equal(error, ECONNRESET);
+    assert_int_equal(close(ends[0]), 0);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_queue, close_queue)
+#define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, open_directory, remove_directory)
+    const struct CMUnitTest tests[] = {
+        TEST(a_dead_child),
+        TEST(no_such_process),
+        TEST(a_killed_child),
+        TEST(signals_beside_handlers),
+        TEST(signals_for_two_queues),
+        TEST(sigchld_by_default),
+        FILE_TEST(entries_of_a_directory),
+        FILE_TEST(a_directory_itself),
+        FILE_TEST(a_file_itself),
+        FILE_TEST(watched_twice),
+        FILE_TEST(a_file_that_grows),
+        TEST(room_after_none),
+        TEST(disabled_for_a_while),
+        TEST(refused_changes),
+        TEST(a_reset_is_left_in_place),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
