@@ -243,7 +243,7 @@ static void receipt(void) {
     struct timespec zero = {0, 0};
     make_pipe(ends);
     put(ends[1], "x");
-    EV_SET(&changes[0], ends[0], EVFILT_READ, EV_ADD | EV_RECEIPT, 0, 0, (void *)3);
+    EV_SET(&changes[0], (uintptr_t)ends[0], EVFILT_READ, EV_ADD | EV_RECEIPT, 0, 0, (void *)3);
     EV_SET(&changes[1], NO_DESCRIPTOR, EVFILT_READ, EV_ADD | EV_RECEIPT, 0, 0, NULL);
     told("receipt.of_two", "%s", said(kevent(kq, changes, 2, events, 2, &zero), events));
     /* Whether the flag shows in the event differs among systems, and was not printed then. */
@@ -252,7 +252,7 @@ static void receipt(void) {
     told("receipt.event_is_pending", "%s", said(count, events));
 
     EV_SET(&changes[0], NO_DESCRIPTOR, EVFILT_READ, EV_ADD, 0, 0, NULL);
-    EV_SET(&changes[1], ends[1], EVFILT_WRITE, EV_ADD, 0, 0, (void *)4);
+    EV_SET(&changes[1], (uintptr_t)ends[1], EVFILT_WRITE, EV_ADD, 0, 0, (void *)4);
     told("receipt.no_room", "%s", said(kevent(kq, changes, 2, NULL, 0, NULL), events));
     count = get(kq, events, 0);
     told("receipt.later_not_applied", "%s",
@@ -288,7 +288,8 @@ static void turns(void) {
     }
     told("turns.one_at_a_time", "%u %u %u %u %u %u", seen[0], seen[1], seen[2], seen[3], seen[4],
          seen[5]);
-    for (int i = 0; i < 3; i++) EV_SET(&changes[i], ends[i][0], EVFILT_READ, EV_DELETE, 0, 0, NULL);
+    for (int i = 0; i < 3; i++)
+        EV_SET(&changes[i], (uintptr_t)ends[i][0], EVFILT_READ, EV_DELETE, 0, 0, NULL);
     told("turns.deleted_in_the_same_call", "%s",
          said(kevent(kq, changes, 3, events, EVENTS, &zero), events));
     for (int i = 0; i < 3; i++) must(close(ends[i][0]) == 0 && close(ends[i][1]) == 0);
