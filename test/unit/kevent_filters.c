@@ -427,6 +427,28 @@ static void a_reset_is_left_in_place(void **state) {
     assert_int_equal(close(ends[0]), 0);
 }
 
+/* A socket that was refused may be tried again, and is refused again. */
+static void refused_twice(void **state) {
+    (void)state;
+    uint16_t port;
+    assert_int_equal(close(make_listener(&port)), 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), error;
+    socklen_t len = sizeof error;
+    set_nonblocking(fd);
+    assert_int_equal(add((uintptr_t)fd, EVFILT_WRITE, EV_CLEAR, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        int result = connect_to(fd, port);
+        if (result != 0 && errno == ECONNABORTED) result = connect_to(fd, port); /* the last one */
+        assert_int_equal(result, -1);
+        assert_int_equal(errno, EINPROGRESS);
+        assert_string_equal(answer(), "WRITE CLEAR EOF ECONNREFUSED");
+        assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+        assert_int_equal(error, ECONNREFUSED);
+        (void)answer_soon(); /* that it is gone may be told, or not */
+    }
+    assert_int_equal(close(fd), 0);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_queue, close_queue)
 #define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, open_directory, remove_directory)
@@ -446,6 +468,7 @@ int main(void) {
         TEST(disabled_for_a_while),
         TEST(refused_changes),
         TEST(a_reset_is_left_in_place),
+        TEST(refused_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

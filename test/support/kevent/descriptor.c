@@ -124,22 +124,26 @@ static int touch(struct fake_knote *knote, const struct kevent *change) {
     return knote->filter->attach(knote);
 }
 
-/* A stream ends once: an edge after that is none. (A FIFO begins again with a new writer.) */
+/* A connection ends once: an edge after that is none. (A pipe begins again with a new writer, and a
+ * socket whose connection failed may be tried again.) */
+static bool ends_connection(const struct fake_knote *knote) {
+    enum fake_kind kind = knote->of.descriptor.kind;
+    if (kind != FAKE_TCP && kind != FAKE_UNIX_STREAM) return false;
+    return knote->state_flags & EV_EOF && knote->fflags == 0;
+}
+
 static bool is_news(const struct fake_knote *knote) {
-    const struct fake_of_descriptor *of = &knote->of.descriptor;
-    return !(knote->state_flags & EV_EOF) || !of->is_ended || of->ended_error != knote->fflags;
+    return !knote->of.descriptor.is_ended || !ends_connection(knote);
 }
 
 /* To count what is in a queue may ring its bell. An edge until now is none: whoever is told that
  * there is something in it has yet to look. */
 static void taken(struct fake_knote *knote) {
-    struct fake_of_descriptor *of = &knote->of.descriptor;
-    if (of->kind == FAKE_QUEUE) {
+    knote->of.descriptor.is_ended = ends_connection(knote);
+    if (knote->of.descriptor.kind == FAKE_QUEUE) {
         fake_queue_collect(knote->queue);
         fake_knote_unlist(knote);
     }
-    of->is_ended = knote->state_flags & EV_EOF && of->kind != FAKE_FIFO;
-    of->ended_error = knote->fflags;
 }
 
 /* ---- Readable? ------------------------------------------------------------------------------- */

@@ -90,8 +90,7 @@ struct fake_of_descriptor {
     enum fake_kind kind;
     struct fake_queue *inner; /* FAKE_QUEUE: it exists while its number is open */
     bool is_in_set;           /* registered with epoll */
-    bool is_ended;            /* the end of the stream was told, with that error */
-    unsigned ended_error;
+    bool is_ended;            /* the end of the connection was told */
 };
 
 struct fake_of_vnode {
