@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,6 +199,33 @@ static void signals_for_two_queues(void **state) {
     assert_int_equal(errno, EINVAL);
 }
 
+static void *wait_blocked(void *argument) {
+    struct kevent events[EVENTS];
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    must(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    double began = now_ms();
+    const char *found = said(get(kq, events, 20000), events);
+    *(const char **)argument = now_ms() - began < 10000 ? found : "too late";
+    return NULL;
+}
+
+/* One thread handles it, another one is told. */
+static void a_signal_wakes(void **state) {
+    (void)state;
+    pthread_t thread;
+    const char *found;
+    set_handler(SIGUSR1, on_signal);
+    assert_int_equal(add(SIGUSR1, EVFILT_SIGNAL, 0, 0), 0);
+    must(pthread_create(&thread, NULL, wait_blocked, &found) == 0);
+    sleep_ms(30);
+    raise_here(SIGUSR1);
+    must(pthread_join(thread, NULL) == 0);
+    assert_string_equal(found, "SIGNAL CLEAR data=1");
+    assert_true(signal(SIGUSR1, SIG_DFL) == on_signal);
+}
+
 /* The death of a child, of which nobody takes notice by default. */
 static void sigchld_by_default(void **state) {
     (void)state;
@@ -272,6 +300,16 @@ static void entries_of_a_directory(void **state) {
     assert_int_equal(rmdir(path_of("c")), 0);
     assert_int_equal(notes_within(1000), NOTE_WRITE | NOTE_LINK);
     assert_int_equal(close(file), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+static void a_directory_is_removed(void **state) {
+    (void)state;
+    assert_int_equal(mkdir(path_of("a"), 0700), 0);
+    int fd = watch(path_of("a"));
+    assert_int_equal(rmdir(path_of("a")), 0);
+    assert_int_equal(notes_within(1000) & NOTE_DELETE, NOTE_DELETE);
+    assert_int_equal(notes_within(20), 0);
     assert_int_equal(close(fd), 0);
 }
 
@@ -458,8 +496,10 @@ int main(void) {
         TEST(a_killed_child),
         TEST(signals_beside_handlers),
         TEST(signals_for_two_queues),
+        TEST(a_signal_wakes),
         TEST(sigchld_by_default),
         FILE_TEST(entries_of_a_directory),
+        FILE_TEST(a_directory_is_removed),
         FILE_TEST(a_directory_itself),
         FILE_TEST(a_file_itself),
         FILE_TEST(watched_twice),
