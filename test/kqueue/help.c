@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -67,6 +68,14 @@ void sleep_ms(int ms) {
 }
 
 /* ---- Descriptors ----------------------------------------------------------------------------- */
+
+int open_descriptors(void) {
+    struct rlimit limit;
+    int count = 0;
+    must(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (int fd = 0; fd < (int)limit.rlim_cur; fd++) count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
 
 void set_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL);

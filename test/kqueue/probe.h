@@ -91,6 +91,7 @@ int change(int kq, uintptr_t ident, int filter, int flags, unsigned fflags, int6
 double now_ms(void);
 void sleep_ms(int ms);
 
+int open_descriptors(void); /* how many this process has */
 void set_nonblocking(int fd);
 void put(int fd, const char *text); /* all of it */
 int take(int fd, int bytes);        /* what one read gives, -1 for an error */

@@ -1,4 +1,4 @@
-/* The fake of kevent, filter by filter: processes, signals, files and directories, descriptors.
+/* The fake of kevent, filter by filter: processes, signals, descriptors (files: kevent_vnodes.c).
  * What a kernel answers is tested in test/kqueue/; this is what our backend needs of the fake
  * beyond that.
  *
@@ -17,24 +17,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- Short forms ------------------------------------------------------------------------- */
-
-static int open_descriptors(void) {
-    struct rlimit limit;
-    int count = 0;
-    must(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    for (int fd = 0; fd < (int)limit.rlim_cur; fd++) count += fcntl(fd, F_GETFD) != -1;
-    return count;
-}
 
 static int kq, descriptors_before;
 
@@ -237,152 +226,6 @@ static void sigchld_by_default(void **state) {
     end_child(child);
 }
 
-/* ---- Files and directories --------------------------------------------------------------- */
-
-static char directory[256];
-
-static char *path_of(const char *name) {
-    static char paths[4][300];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    (void)snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
-
-static int open_directory(void **state) {
-    (void)snprintf(directory, sizeof directory, "%s", temp_name());
-    if (mkdir(directory, 0700) != 0) return -1;
-    return open_queue(state);
-}
-
-static int remove_directory(void **state) {
-    return rmdir(directory) != 0 ? -1 : close_queue(state);
-}
-
-static int make_file(const char *name) {
-    int fd = open(path_of(name), O_RDWR | O_CREAT | O_EXCL, 0600);
-    assert_true(fd >= 0);
-    return fd;
-}
-
-/* Opens it and asks for all that changes it. */
-static int watch(const char *path) {
-    int fd = open(path, O_RDONLY);
-    assert_true(fd >= 0);
-    unsigned notes = NOTE_WRITE | NOTE_DELETE | NOTE_EXTEND | NOTE_ATTRIB | NOTE_LINK | NOTE_RENAME;
-    assert_int_equal(add((uintptr_t)fd, EVFILT_VNODE, EV_CLEAR, notes), 0);
-    return fd;
-}
-
-static unsigned notes_within(int ms) {
-    struct kevent events[EVENTS];
-    unsigned notes = 0;
-    for (int count; (count = get(kq, events, notes == 0 ? ms : 0)) > 0;) {
-        for (int i = 0; i < count; i++) notes |= events[i].fflags;
-    }
-    return notes;
-}
-
-static void entries_of_a_directory(void **state) {
-    (void)state;
-    int fd = watch(directory);
-    assert_int_equal(notes_within(20), 0);
-    int file = make_file("a");
-    assert_int_equal(notes_within(1000), NOTE_WRITE);
-    put(file, "x"); /* is no change of the directory */
-    assert_int_equal(notes_within(20), 0);
-    assert_int_equal(rename(path_of("a"), path_of("b")), 0);
-    assert_int_equal(notes_within(1000), NOTE_WRITE);
-    assert_int_equal(unlink(path_of("b")), 0);
-    assert_int_equal(notes_within(1000), NOTE_WRITE);
-    assert_int_equal(mkdir(path_of("c"), 0700), 0);
-    assert_int_equal(notes_within(1000), NOTE_WRITE | NOTE_LINK);
-    assert_int_equal(rmdir(path_of("c")), 0);
-    assert_int_equal(notes_within(1000), NOTE_WRITE | NOTE_LINK);
-    assert_int_equal(close(file), 0);
-    assert_int_equal(close(fd), 0);
-}
-
-static void a_directory_is_removed(void **state) {
-    (void)state;
-    assert_int_equal(mkdir(path_of("a"), 0700), 0);
-    int fd = watch(path_of("a"));
-    assert_int_equal(rmdir(path_of("a")), 0);
-    assert_int_equal(notes_within(1000) & NOTE_DELETE, NOTE_DELETE);
-    assert_int_equal(notes_within(20), 0);
-    assert_int_equal(close(fd), 0);
-}
-
-static void a_directory_itself(void **state) {
-    (void)state;
-    assert_int_equal(mkdir(path_of("a"), 0700), 0);
-    assert_int_equal(mkdir(path_of("d"), 0700), 0);
-    int fd = watch(path_of("a"));
-    assert_int_equal(chmod(path_of("a"), 0755), 0);
-    assert_int_equal(notes_within(1000), NOTE_ATTRIB);
-    assert_int_equal(rename(path_of("a"), path_of("d/b")), 0);
-    assert_int_equal(notes_within(1000), NOTE_RENAME);
-    assert_int_equal(rmdir(path_of("d/b")), 0);
-    assert_int_equal(notes_within(1000) & NOTE_DELETE, NOTE_DELETE);
-    assert_int_equal(rmdir(path_of("d")), 0);
-    assert_int_equal(notes_within(20), 0);
-    assert_int_equal(close(fd), 0);
-}
-
-static void a_file_itself(void **state) {
-    (void)state;
-    int file = make_file("a"), fd = watch(path_of("a"));
-    put(file, "x");
-    assert_int_equal(notes_within(1000), NOTE_WRITE | NOTE_EXTEND);
-    assert_int_equal(lseek(file, 0, SEEK_SET), 0);
-    put(file, "y");
-    assert_int_equal(notes_within(1000), NOTE_WRITE);
-    assert_int_equal(link(path_of("a"), path_of("b")), 0);
-    assert_int_equal(notes_within(1000), NOTE_LINK);
-    assert_int_equal(rename(path_of("a"), path_of("c")), 0);
-    assert_int_equal(notes_within(1000), NOTE_RENAME);
-    assert_int_equal(unlink(path_of("b")), 0);
-    assert_int_equal(notes_within(1000), NOTE_DELETE);
-    assert_int_equal(unlink(path_of("c")), 0);
-    assert_int_equal(notes_within(1000), NOTE_DELETE);
-    assert_int_equal(close(file), 0);
-    assert_int_equal(close(fd), 0);
-}
-
-/* Two descriptors of one thing, and only what was asked for. */
-static void watched_twice(void **state) {
-    (void)state;
-    struct kevent events[EVENTS];
-    int all = watch(directory), few = open(directory, O_RDONLY);
-    assert_int_equal(add((uintptr_t)few, EVFILT_VNODE, 0, NOTE_DELETE), 0);
-    assert_int_equal(close(make_file("a")), 0);
-    assert_int_equal(get(kq, events, 1000), 1);
-    assert_int_equal(events[0].ident, all);
-    assert_int_equal(close(all), 0);
-    assert_int_equal(add((uintptr_t)few, EVFILT_VNODE, 0, NOTE_WRITE), 0);
-    assert_int_equal(unlink(path_of("a")), 0);
-    for (int i = 0; i < 2; i++) { /* level-triggered, for what was asked when it happened */
-        assert_int_equal(get(kq, events, 1000), 1);
-        assert_int_equal(events[0].fflags, NOTE_WRITE);
-    }
-    assert_int_equal(close(few), 0);
-}
-
-/* EVFILT_READ waits for a file to grow. */
-static void a_file_that_grows(void **state) {
-    (void)state;
-    int file = make_file("a"), fd = open(path_of("a"), O_RDONLY);
-    assert_int_equal(add((uintptr_t)fd, EVFILT_READ, 0, 0), 0);
-    assert_string_equal(answer_soon(), "nothing");
-    put(file, "abc");
-    assert_string_equal(answer(), "READ data=3");
-    assert_int_equal(take(fd, 3), 3);
-    assert_string_equal(answer_soon(), "nothing");
-    assert_int_equal(unlink(path_of("a")), 0);
-    assert_int_equal(close(file), 0);
-    assert_int_equal(close(fd), 0);
-}
-
 /* ---- Descriptors ------------------------------------------------------------------------- */
 
 /* What the backend does: write until it would wait, and wait. */
@@ -489,7 +332,6 @@ static void refused_twice(void **state) {
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_queue, close_queue)
-#define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, open_directory, remove_directory)
     const struct CMUnitTest tests[] = {
         TEST(a_dead_child),
         TEST(no_such_process),
@@ -498,12 +340,6 @@ int main(void) {
         TEST(signals_for_two_queues),
         TEST(a_signal_wakes),
         TEST(sigchld_by_default),
-        FILE_TEST(entries_of_a_directory),
-        FILE_TEST(a_directory_is_removed),
-        FILE_TEST(a_directory_itself),
-        FILE_TEST(a_file_itself),
-        FILE_TEST(watched_twice),
-        FILE_TEST(a_file_that_grows),
         TEST(room_after_none),
         TEST(disabled_for_a_while),
         TEST(refused_changes),

@@ -28,14 +28,6 @@
 
 /* ---- Short forms ------------------------------------------------------------------------- */
 
-static int open_descriptors(void) {
-    struct rlimit limit;
-    int count = 0;
-    must(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    for (int fd = 0; fd < (int)limit.rlim_cur; fd++) count += fcntl(fd, F_GETFD) != -1;
-    return count;
-}
-
 static int descriptors_before;
 
 static int count_before(void **state) {

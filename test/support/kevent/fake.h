@@ -24,6 +24,8 @@
  * without close() or dup2() (fclose(), closedir(), close_range()) keep their knotes, which say
  * nothing, until the number is registered anew; the backlog of a listener that is not TCP is 1; a
  * socket's error, which Linux tells only once, is guessed from its state and left where it is.
+ * EVFILT_WRITE with EV_CLEAR tells of room again after there was none, where FreeBSD may do so at
+ * each acknowledgement. A child made by posix_spawn() inherits the number unless it is FD_CLOEXEC.
  *
  * Linking: -Wl,--wrap for each of close, dup, dup2, dup3, fcntl, fcntl64, sigaction, signal, in
  * whatever contains calls to them (test/support/kevent/meson.build has it as a dependency).
