@@ -1,9 +1,9 @@
 /* vnode.c - EVFILT_VNODE: what happens to files and directories, by way of inotify
  *
  * A queue has one inotify instance. It is asked to watch what /proc/self/fd says a descriptor is,
- * always for everything, since two knotes may share a watch. Two things it does not tell of a file
- * that is open: that it was unlinked, which shows as a change of attributes and in the number of
- * links; and that a directory was removed, for which its parent is watched as well.
+ * for everything, since two knotes may share a watch. Two things it does not tell of a file that is
+ * open: that it was unlinked, which shows as a change of attributes and in the number of links; and
+ * that a directory was removed, for which its parent is watched as well.
  *
  * EVFILT_READ on a file uses the watch to hear that the file has grown.
  *
@@ -35,10 +35,15 @@ static int open_inotify(struct fake_queue *queue) {
     return 0;
 }
 
-static int watch(const struct fake_knote *knote, const char *below) {
+/* One who has a watch already for other reasons keeps it with all that is in it. */
+static int watch(const struct fake_knote *knote, const char *below, uint32_t mask) {
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d%s", (int)knote->ident, below);
-    return inotify_add_watch(knote->queue->inotify, path, IN_ALL_EVENTS);
+    return inotify_add_watch(knote->queue->inotify, path, mask | IN_MASK_ADD);
+}
+
+static int watch_parent(const struct fake_knote *knote) {
+    return watch(knote, "/..", IN_DELETE);
 }
 
 static void unwatch(struct fake_queue *queue, int number) {
@@ -57,10 +62,10 @@ int fake_vnode_watch(struct fake_knote *knote) {
     if (!S_ISREG(file.st_mode) && !S_ISDIR(file.st_mode)) return EINVAL;
     int error = open_inotify(queue);
     if (error != 0) return error;
-    vnode->watch = watch(knote, "");
+    vnode->watch = watch(knote, "", IN_ALL_EVENTS);
     if (vnode->watch < 0) return errno;
     vnode->is_directory = S_ISDIR(file.st_mode);
-    if (vnode->is_directory) vnode->parent_watch = watch(knote, "/..");
+    if (vnode->is_directory) vnode->parent_watch = watch_parent(knote);
     vnode->links = file.st_nlink;
     vnode->bytes = file.st_size;
     vnode->next = queue->vnodes;
@@ -114,19 +119,19 @@ static unsigned notes_of_parent(struct fake_knote *knote) {
 static unsigned notes_of_rename(struct fake_knote *knote) {
     if (knote->vnode.is_directory) {
         int before = knote->vnode.parent_watch;
-        knote->vnode.parent_watch = watch(knote, "/..");
+        knote->vnode.parent_watch = watch_parent(knote);
         if (before != knote->vnode.parent_watch) unwatch(knote->queue, before);
     }
     return NOTE_RENAME;
 }
 
 /* Entries of a directory: what happens to files in it is said with their names, too. */
-static unsigned notes_of_entry(uint32_t mask, bool is_within) {
+static unsigned notes_of_entry(uint32_t mask, bool within) {
     unsigned notes = 0;
     if (mask & (IN_CREATE | IN_DELETE)) notes |= NOTE_WRITE;
     if (mask & (IN_CREATE | IN_DELETE) && mask & IN_ISDIR) notes |= NOTE_LINK;
     if (mask & (IN_MOVED_FROM | IN_MOVED_TO)) notes |= NOTE_WRITE;
-    if (mask & (IN_MOVED_FROM | IN_MOVED_TO) && !is_within) notes |= NOTE_EXTEND;
+    if (mask & (IN_MOVED_FROM | IN_MOVED_TO) && !within) notes |= NOTE_EXTEND;
     return notes;
 }
 
@@ -146,10 +151,10 @@ static unsigned notes_of_itself(struct fake_knote *knote, uint32_t mask) {
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
-static void happen(struct fake_knote *knote, const struct inotify_event *event, bool is_within) {
+static void happen(struct fake_knote *knote, const struct inotify_event *event, bool within) {
     unsigned notes = 0;
     if (event->wd == knote->vnode.watch) {
-        if (event->len > 0) notes |= notes_of_entry(event->mask, is_within);
+        if (event->len > 0) notes |= notes_of_entry(event->mask, within);
         else notes |= notes_of_itself(knote, event->mask);
     }
     if (event->wd == knote->vnode.parent_watch && event->mask & IN_DELETE) {
@@ -163,27 +168,38 @@ static void happen(struct fake_knote *knote, const struct inotify_event *event, 
     if (knote->vnode.notes != 0) fake_knote_list(knote);
 }
 
-/* Both halves of a rename within one directory follow each other, with the same cookie. */
-static bool is_pair(const struct inotify_event *a, const struct inotify_event *b) {
-    return a != NULL && b != NULL && a->wd == b->wd && a->cookie == b->cookie && a->cookie != 0;
+/* Room for some events at once: both halves of a rename are to be among them. */
+union events {
+    struct inotify_event first;
+    char bytes[16384];
+};
+
+static const struct inotify_event *event_at(const union events *events, size_t at) {
+    return (const void *)(events->bytes + at);
+}
+
+/* Is an event one half of a rename within one directory? Both have the same cookie, though others
+ * may have come between them. */
+static bool is_within(const struct inotify_event *event, const union events *events, size_t bytes) {
+    if (event->cookie == 0) return false;
+    for (size_t at = 0; at < bytes; at += sizeof *event + event_at(events, at)->len) {
+        const struct inotify_event *other = event_at(events, at);
+        if (other == event || other->wd != event->wd) continue;
+        if (other->cookie == event->cookie) return true;
+    }
+    return false;
 }
 
 void fake_vnode_collect(struct fake_queue *queue) {
-    union {
-        struct inotify_event event;
-        char bytes[4096];
-    } got;
+    union events events;
     ssize_t count;
-    while ((count = read(queue->inotify, got.bytes, sizeof got.bytes)) > 0) {
-        const struct inotify_event *before = NULL, *event = NULL, *after = &got.event;
+    while ((count = read(queue->inotify, events.bytes, sizeof events.bytes)) > 0) {
         for (size_t at = 0; at < (size_t)count;) {
-            before = event;
-            event = after;
-            at += sizeof *event + event->len;
-            after = at < (size_t)count ? (const void *)(got.bytes + at) : NULL;
-            bool is_within = is_pair(before, event) || is_pair(event, after);
+            const struct inotify_event *event = event_at(&events, at);
+            bool within = is_within(event, &events, (size_t)count);
             struct fake_knote *knote = queue->vnodes;
-            for (; knote != NULL; knote = knote->vnode.next) happen(knote, event, is_within);
+            for (; knote != NULL; knote = knote->vnode.next) happen(knote, event, within);
+            at += sizeof *event + event->len;
         }
     }
 }
