@@ -53,9 +53,9 @@ static void config_add(const char *name, const char *suffix) {
     snprintf(config_names[config_count++], sizeof config_names[0], "%s%s", name, suffix);
 }
 
-/* Asks a loop for the names of its optional features. Returns 0 if the backend does not work here,
- * and tells why. */
-static int configs_find(const char *backend, enum ferry_backend number) {
+/* Asks a loop for the names of its optional features, to be masked each by itself if masks_each,
+ * else only all together. Returns 0 if the backend does not work here, and tells why. */
+static int configs_find(const char *backend, enum ferry_backend number, int masks_each) {
     char why[512] = "", name[96];
     ferry_loop *loop = NULL;
     ferry_config config;
@@ -73,7 +73,7 @@ static int configs_find(const char *backend, enum ferry_backend number) {
     if (ferry_run(loop, FERRY_RUN_NOWAIT) < 0) printf("the loop that was asked does not run\n");
     const ferry_description *about = ferry_loop_describe(loop);
     config_add(backend, "");
-    for (size_t i = 0; i < about->feature_count; i++) {
+    for (size_t i = 0; masks_each && i < about->feature_count; i++) {
         if (about->features[i].state != FERRY_FEATURE_FOUND) continue;
         snprintf(name, sizeof name, "%s-no-%s", backend, about->features[i].name);
         config_add(name, "");
@@ -220,8 +220,8 @@ static int main_one(const struct arguments *arguments) {
 
 static int main_all(const struct arguments *arguments) {
     struct counts counts = {0, 0, 0};
-    int usable = !FERRY_TEST_URING || configs_find("uring", FERRY_URING);
-    usable &= configs_find("epoll", FERRY_EPOLL);
+    int usable = !FERRY_TEST_URING || configs_find("uring", FERRY_URING, 1);
+    usable &= configs_find("epoll", FERRY_EPOLL, 0);
     config_add("epoll", "-inline");
     config_add("epoll", "-dedicated");
     config_add("none", "");
