@@ -54,6 +54,7 @@ struct ferry__options {
     uint32_t submission_entries, completion_entries;
     const char *disable[2]; /* comma separated lists of features, NULL none */
     enum ferry_adapter adapter;
+    bool has_alternative; /* if it is refused another backend is tried: no reason to wait */
 };
 
 /* Why a backend cannot be used here; open() gives FERRY_ENOTSUP then, whatever the error was. */

@@ -13,6 +13,7 @@ static const struct {
     enum ferry_backend backend;
 } known[] = {
     {"uring", FERRY_URING},
+    {"epoll", FERRY_EPOLL},
     {"none", FERRY_NONE},
 };
 

@@ -165,6 +165,7 @@ int ferry_loop_open(ferry_loop **loop, const ferry_config *given) {
         .completion_entries = config.completion_entries ? config.completion_entries : 8192,
         .disable = {config.disable, ferry__os_environment("FERRY_DISABLE")},
         .adapter = (enum ferry_adapter)adapter,
+        .has_alternative = backend == FERRY_AUTO,
     };
     ferry__os_watch_forks();
     error = loop_make(loop, &config, &options);

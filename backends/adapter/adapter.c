@@ -216,12 +216,10 @@ void ferry__adapter_note(struct adapter *adapter, const struct ferry__event *eve
 
 /* What pauses is tried again, all of it. */
 static void resume(struct adapter *adapter) {
-    struct adapter_slot *next, *slot = adapter->paused.first;
+    struct adapter_slot *slot = adapter_first(adapter, &adapter->paused);
     if (slot == NULL || ferry__os_clock() < adapter->pause_until) return;
-    adapter->paused = (struct adapter_list){NULL, NULL};
-    for (; slot != NULL; slot = next) {
-        next = slot->next;
-        slot->is_queued = false;
+    for (; slot != NULL; slot = adapter_first(adapter, &adapter->paused)) {
+        adapter_pop(&adapter->paused, slot);
         ferry__adapter_queue(adapter, slot);
     }
 }
@@ -269,7 +267,7 @@ static void go_on(struct adapter *adapter) {
 }
 
 uint64_t ferry__adapter_deadline(const struct adapter *adapter, uint64_t deadline) {
-    if (adapter->paused.first != NULL && adapter->pause_until < deadline) {
+    if (adapter->paused.first != 0 && adapter->pause_until < deadline) {
         deadline = adapter->pause_until;
     }
     return adapter->opens != NULL && adapter->opens_until < deadline ? adapter->opens_until
@@ -278,7 +276,7 @@ uint64_t ferry__adapter_deadline(const struct adapter *adapter, uint64_t deadlin
 
 /* Until when to sleep; 0: not at all. */
 static uint64_t until(const struct adapter *adapter, uint64_t deadline) {
-    if (has_records(adapter) || adapter->ready.first != NULL) return 0;
+    if (has_records(adapter) || adapter->ready.first != 0) return 0;
     return ferry__adapter_deadline(adapter, deadline);
 }
 
@@ -300,7 +298,7 @@ static int wait_polling(struct adapter *adapter, uint64_t deadline) {
     int error = look_and_go_on(adapter, until(adapter, deadline));
     /* relaxed: a hint to the thread, whose reading decides nothing by itself. */
     atomic_fetch_add_explicit(&adapter->turn, 1, memory_order_relaxed);
-    if (adapter->watching && adapter->ready.first != NULL) adapter->poller->kick(&adapter->poll);
+    if (adapter->watching && adapter->ready.first != 0) adapter->poller->kick(&adapter->poll);
     adapter_release(adapter);
     return error;
 }

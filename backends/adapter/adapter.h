@@ -54,16 +54,18 @@ enum {
 /* One per descriptor number. Zero: never used. */
 struct adapter_slot {
     struct adapter_side side[2]; /* READ_LANE, WRITE_LANE */
-    struct adapter_slot *next;   /* on adapter->ready */
     uint32_t generation;         /* of what is registered: events tell it */
     uint32_t known;              /* the core's generation of the number when this was filled */
-    bool is_registered;
-    bool is_queued; /* on adapter->ready or adapter->paused; it may stay there for nothing */
-    bool is_tcp;    /* a receive that was not filled has taken all there was */
-    bool was_blocking;
-    bool is_own; /* a number that the adapter has made: one operation waits, in side[0], for any
-                    event */
+    uint32_t next;               /* on adapter->ready or adapter->paused */
+    bool is_queued : 1;          /* it is on one of these, perhaps for nothing by now */
+    bool is_registered : 1;
+    bool is_tcp : 1; /* a receive that was not filled has taken all there was */
+    bool was_blocking : 1;
+    bool is_own : 1; /* a number that the adapter has made: one operation waits, in side[0], for any
+                        event */
 };
+
+_Static_assert(sizeof(void *) != 8 || sizeof(struct adapter_slot) <= 48, "idle connections are cheap");
 
 /* What goes to a worker for one side of a descriptor: in address space of which only what is used
  * takes memory. */
@@ -75,7 +77,7 @@ struct adapter_carrier {
 };
 
 struct adapter_list {
-    struct adapter_slot *first, *last; /* through next */
+    uint32_t first, last; /* slots' numbers, one too high, through next; 0: none */
 };
 
 /* Records on their way: loop->records, or what the thread has put down. */
@@ -153,6 +155,31 @@ static inline void adapter_put(struct adapter_out *out, ferry_op *op, int32_t re
                                uint32_t flags) {
     out->at[(*out->tail)++ & out->mask] = (struct ferry__record){
         .op = op, .result = result, .flags = flags};
+}
+
+/* The first of a list; NULL if it is empty. */
+static inline struct adapter_slot *adapter_first(const struct adapter *adapter,
+                                                 const struct adapter_list *list) {
+    return list->first != 0 ? &adapter->slots[list->first - 1] : NULL;
+}
+
+static inline void adapter_push(const struct adapter *adapter, struct adapter_list *list,
+                                struct adapter_slot *slot) {
+    uint32_t number = (uint32_t)(slot - adapter->slots) + 1;
+    slot->is_queued = true;
+    slot->next = 0;
+    if (list->last != 0) {
+        adapter->slots[list->last - 1].next = number;
+    } else {
+        list->first = number;
+    }
+    list->last = number;
+}
+
+static inline void adapter_pop(struct adapter_list *list, struct adapter_slot *first) {
+    list->first = first->next;
+    if (list->first == 0) list->last = 0;
+    first->is_queued = false;
 }
 
 /* ---- adapter.c --------------------------------------------------------------------------- */

@@ -16,8 +16,8 @@
 #include <errno.h>
 
 #define EVENTS_MAX 256
-#define TICK_MIN_NS 1000000u
-#define TICK_MAX_NS 8000000u
+#define TICK_MIN_NS 4000000u
+#define TICK_MAX_NS 16000000u
 #define STILL_MAX                                                                                  \
     8u /* ticks in which the loop sits in the poller, until the thread sleeps, too                 \
         */
@@ -134,7 +134,7 @@ static bool stand_in(struct adapter *adapter, bool *watches) {
         }
         int count = adapter->poller->wait(&adapter->poll, events, EVENTS_MAX, 0);
         moved = step(adapter, events, count);
-        adapter->watching = adapter->outside && !moved && adapter->ready.first == NULL;
+        adapter->watching = adapter->outside && !moved && adapter->ready.first == 0;
         *watches = adapter->watching;
         release(adapter);
     } while (moved && !is_stopped(adapter));
@@ -188,7 +188,7 @@ static void *run_dedicated(void *arg) {
         take(adapter, BATON_THREAD, BATON_LOOP);
         int count = adapter->poller->wait(&adapter->poll, events, EVENTS_MAX, 0);
         bool moved = step(adapter, events, count);
-        bool left = adapter->ready.first != NULL;
+        bool left = adapter->ready.first != 0;
         bool outside = adapter->outside; /* an outer loop is told, and nobody sleeps */
         more = left && (moved || adapter->yielded);
         if (outside && left && !moved) ferry__adapter_raise(adapter);

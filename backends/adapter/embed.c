@@ -39,7 +39,7 @@ static bool embed_clear(ferry_loop *loop) {
     (void)ferry__adapter_look(adapter, 0);
     ferry__adapter_collect(adapter);
     ferry__adapter_go_on_all(adapter, &adapter->to_loop);
-    bool quiet = loop->records.tail == before && adapter->ready.first == NULL;
+    bool quiet = loop->records.tail == before && adapter->ready.first == 0;
     if (quiet) adapter->outside = true;
     adapter_release(adapter);
     return quiet;

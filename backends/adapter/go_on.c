@@ -16,7 +16,8 @@
 #include <netinet/in.h>
 
 #define CALLS_MAX 16u
-#define BYTES_MAX (1u << 20)
+#define BYTES_MAX (1u << 20)  /* of one transfer in a turn */
+#define RECORD_MAX (1u << 30) /* and in one record: its length is a signed number */
 #define ACCEPTS_MAX 16u
 
 enum went {
@@ -29,25 +30,14 @@ enum went {
 
 /* ---- Lists, the poller ------------------------------------------------------------------- */
 
-static void list_push(struct adapter_list *list, struct adapter_slot *slot) {
-    slot->is_queued = true;
-    slot->next = NULL;
-    if (list->last != NULL) {
-        list->last->next = slot;
-    } else {
-        list->first = slot;
-    }
-    list->last = slot;
-}
-
 void ferry__adapter_queue(struct adapter *adapter, struct adapter_slot *slot) {
-    if (!slot->is_queued) list_push(&adapter->ready, slot);
+    if (!slot->is_queued) adapter_push(adapter, &adapter->ready, slot);
 }
 
 void ferry__adapter_pause(struct adapter *adapter, struct adapter_slot *slot) {
     if (slot->is_queued) return; /* it is tried at once, and then pauses */
-    if (adapter->paused.first == NULL) adapter->pause_until = ferry__os_clock() + ADAPTER_PAUSE_NS;
-    list_push(&adapter->paused, slot);
+    if (adapter->paused.first == 0) adapter->pause_until = ferry__os_clock() + ADAPTER_PAUSE_NS;
+    adapter_push(adapter, &adapter->paused, slot);
 }
 
 static bool is_tcp(int fd) {
@@ -107,7 +97,7 @@ static bool is_over(const struct adapter *adapter, const struct adapter_side *si
     const ferry_op *op = side->op;
     if (n == 0 || is_lent(op) || side->gathered > 0) return true;
     if (op->code == FERRY_OP_RECVMSG || op->code == FERRY_OP_SENDMSG) return true;
-    if (side->moved >= ferry__adapter_wanted(op) || side->moved >= BYTES_MAX) return true;
+    if (side->moved >= ferry__adapter_wanted(op) || side->moved >= RECORD_MAX) return true;
     if (ferry__adapter_is_message(adapter->loop, op)) return true;
     if (ferry__slot(adapter->loop, op->fd)->kind == KIND_FILE && !sends) return false;
     return sends ? op->asked & FERRY_SOME : !(op->asked & FERRY_ALL);
@@ -152,7 +142,8 @@ static enum went transfer(struct adapter *adapter, struct adapter_slot *slot,
         side->error = 0;
         return finish(side, -error, 0, out);
     }
-    for (unsigned i = 0; i < CALLS_MAX; i++) {
+    uint64_t share = side->moved + BYTES_MAX;
+    for (unsigned i = 0; i < CALLS_MAX && side->moved < share; i++) {
         uint64_t wanted = ferry__adapter_wanted(side->op) - side->moved;
         int64_t n = call(adapter, side);
         if (n == -EAGAIN) return would_wait(adapter, side, sends, out);
@@ -317,20 +308,47 @@ static bool is_wanted(const struct adapter *adapter) {
            (BATON_THREAD | BATON_WANTED);
 }
 
+/* A plain receive into its own buffer: most of what servers wait for, written out for that. False,
+ * with nothing changed, if it is something else or nothing has come of it. */
+static bool receive_plain(struct adapter_slot *slot, struct adapter_out *out) {
+    struct adapter_side *side = &slot->side[READ_LANE];
+    ferry_op *op = side->op;
+    if (op == NULL || op->code != FERRY_OP_RECV || op->asked & FERRY_ALL || side->error != 0 ||
+        side->flags & (SIDE_TRIED | SIDE_WAITS) || side->moved != 0 ||
+        op->len - op->transferred > BYTES_MAX) {
+        return false;
+    }
+    size_t len = (size_t)(op->len - op->transferred);
+    ssize_t got = ferry__calls.recv(op->fd, (char *)(uintptr_t)op->buf + op->transferred, len,
+                                    MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    uint32_t flags = RECORD_MORE_THERE;
+    if (got < 0) { /* the system tells an error once */
+        got = -errno;
+    } else if (slot->is_tcp && (size_t)got < len && !(side->flags & SIDE_ENDED)) {
+        side->flags |= SIDE_TRIED;
+        flags = 0;
+    }
+    side->op = NULL;
+    adapter_put(out, op, (int32_t)got, flags);
+    return true;
+}
+
 void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) {
     struct adapter_list *ready = &adapter->ready;
-    struct adapter_slot *last = ready->last;
+    uint32_t last = ready->last;
     bool is_thread = out == &adapter->to_land;
-    while (ready->first != NULL && adapter_out_room(out) >= ADAPTER_ROOM_MIN) {
-        struct adapter_slot *slot = ready->first;
+    while (ready->first != 0 && adapter_out_room(out) >= ADAPTER_ROOM_MIN) {
+        uint32_t number = ready->first;
+        struct adapter_slot *slot = &adapter->slots[number - 1];
         if (is_thread && is_wanted(adapter)) {
             adapter->yielded = true;
             return;
         }
-        ready->first = slot->next;
-        if (ready->first == NULL) ready->last = NULL;
-        slot->is_queued = false;
-        ferry__adapter_go_on(adapter, slot, out);
-        if (slot == last) return;
+        adapter_pop(ready, slot);
+        if (!receive_plain(slot, out) || slot->side[WRITE_LANE].op != NULL) {
+            ferry__adapter_go_on(adapter, slot, out);
+        }
+        if (number == last) return;
     }
 }

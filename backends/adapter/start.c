@@ -227,11 +227,43 @@ static void start(struct adapter *adapter, ferry_op *op) {
     start_parked(adapter, op, 0);
 }
 
+/* A plain send that goes out whole at once, or a plain receive at a descriptor that is watched and
+ * has nothing: most of what servers submit, written out for that. False, with nothing changed, if it
+ * is something else. */
+static bool start_plain(struct adapter *adapter, ferry_op *op) {
+    struct adapter_slot *slot = adapter_slot(adapter, op->fd);
+    if (op->bits & BIT_POLLING ||
+        slot->known != ferry__slot(adapter->loop, op->fd)->generation + 1) {
+        return false;
+    }
+    if (op->code == FERRY_OP_RECV) {
+        struct adapter_side *side = &slot->side[READ_LANE];
+        if (!(side->flags & SIDE_TRIED) || !slot->is_registered || side->error != 0) return false;
+        side->op = op;
+        return true;
+    }
+    const struct adapter_side *side = &slot->side[WRITE_LANE];
+    if (side->flags & SIDE_TRIED || side->error != 0 || op->len - op->transferred > INT32_MAX) {
+        return false;
+    }
+    size_t len = (size_t)(op->len - op->transferred);
+    ssize_t sent = ferry__calls.send(op->fd, (const char *)op->buf + op->transferred, len,
+                                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (sent < 0 || (size_t)sent == len) { /* the system tells an error once */
+        adapter_put(&adapter->to_loop, op, sent < 0 ? -errno : (int32_t)sent, 0);
+        return true;
+    }
+    slot->side[WRITE_LANE].moved = (uint32_t)sent;
+    return false;
+}
+
 bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op) {
     struct adapter *adapter = adapter_of(loop);
     if (adapter_out_room(&adapter->to_loop) < ADAPTER_ROOM_MIN) return false;
     adapter_take(adapter);
-    start(adapter, op);
+    bool is_plain = op->code == FERRY_OP_RECV || op->code == FERRY_OP_SEND;
+    if (!is_plain || !start_plain(adapter, op)) start(adapter, op);
     adapter_release(adapter);
     return true;
 }

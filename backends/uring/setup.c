@@ -21,6 +21,7 @@
 #define GIVEN_BACK_NS 100000000u
 #define NAP_NS 1000000u
 #define NAPS_MAX 100u
+#define NAPS_FEW 2u /* when there is another backend */
 #define ROOM_BYTES 65536u
 
 static const struct {
@@ -100,6 +101,7 @@ static bool limit_has_room(void) {
 static int ladder(struct uring *uring, unsigned entries_wanted, unsigned completions_wanted,
                   struct io_uring_params *params) {
     unsigned entries = entries_wanted, completions = completions_wanted, naps = 0;
+    unsigned naps_max = uring->has_alternative ? NAPS_FEW : NAPS_MAX;
     unsigned flags = wanted_flags(uring);
     for (;;) {
         memset(params, 0, sizeof *params);
@@ -113,7 +115,7 @@ static int ladder(struct uring *uring, unsigned entries_wanted, unsigned complet
         bool smallest = completions <= ENTRIES_MIN && entries <= ENTRIES_MIN;
         if (fd == -EINVAL && without_newest(flags) != flags) {
             flags = without_newest(flags);
-        } else if (fd == -ENOMEM && naps < NAPS_MAX &&
+        } else if (fd == -ENOMEM && naps < naps_max &&
                    (closed_lately() || (smallest && limit_has_room()))) {
             ferry__os_sleep(NAP_NS);
             naps++;
@@ -317,6 +319,7 @@ int ferry__uring_open(ferry_loop *loop, const struct ferry__options *options,
     uring->line_empty = true;
     uring->kick_after = URING_KICK_NS;
     uring->opener = ferry__os_thread_self();
+    uring->has_alternative = options->has_alternative;
     masks_read(uring, options);
     int error = open_parts(loop, uring, options, why);
     if (error != 0) {

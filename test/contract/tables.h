@@ -62,6 +62,7 @@
     X(ops_histograms_tests)                                                                        \
     X(ops_errors_tests)                                                                            \
     X(ops_accepts_tests)                                                                           \
+    X(ops_adapter_tests)                                                                           \
     X(ops_addresses_tests)                                                                         \
     X(ops_polls_tests)                                                                             \
     X(ops_processes_tests)                                                                         \
