@@ -81,8 +81,11 @@ def measure_echo(build, backends, full, progress):
             for name, command in commands.items():
                 progress.show("counting instructions", f"of {name}")
                 instructions[name] = echo.instructions(build, command, case, f"{build}/tmp")
-            for subject in subjects:
-                goals += report.echo_goals(rounds, subject, instructions)
+        for subject in subjects:
+            if subject.startswith("ferry uring"):
+                goals += report.echo_goals(rounds, subject, instructions) if case is ECHO else []
+            elif "pool" not in subject:
+                goals += report.adapter_goals(rounds, subject, case.name(), instructions)
         lines += report.echo_section(case, rounds, list(commands), instructions)
     return lines, goals, notes
 
@@ -96,7 +99,8 @@ def measure_copy(build, backends, full, progress):
             progress.show("counting instructions of the copies", f"of {name}")
             instructions[name] = room.instructions(command)
     for name in backends:
-        goals += report.copy_goals(rounds, f"ferry {name}")
+        if name == "uring":
+            goals += report.copy_goals(rounds, f"ferry {name}")
     title = f"copy {files.FILE_BYTES // files.MIB} MiB, cached"
     return report.copy_section(title, rounds, list(commands), instructions), goals
 

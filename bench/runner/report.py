@@ -71,6 +71,19 @@ def verdict(met):
     return "met" if met else "NOT met"
 
 
+def adapter_goals(rounds, subject, case, instructions):
+    """What Ferry has to reach in the echo where the system only tells of readiness."""
+    cpu = ratios(rounds, subject, "libuv", "cpu_ns")
+    rate = ratios(rounds, subject, "libuv", "rate")
+    counted = instructions.get(subject)
+    lines = [f"  {subject}, {case}: CPU per message {spread(cpu)} x libuv (<= 1.00), messages per "
+             f"second {spread(rate)} x (>= 1.00): {verdict(cpu[1] <= 1.00 and rate[1] >= 1.00)}"]
+    if counted is not None:
+        lines.append(f"  {subject}, {counted:.0f} instructions per message (<= 600): "
+                     f"{verdict(counted <= 600)}")
+    return lines
+
+
 def echo_goals(rounds, subject, instructions):
     """What Ferry has to reach in the echo, and whether the peer is good enough to be a limit."""
     peer_text = ratios(rounds, "liburing", "epoll", "cpu_ns")

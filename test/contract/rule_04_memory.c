@@ -267,8 +267,12 @@ static void contract_04_freed_while_in_flight_stops_the_program(void **state) {
         snprintf(freed, sizeof freed, "FERRY_TEST_FREED=%s", kinds[i]);
         const char *const env[] = {freed, NULL};
         helper_run("free_in_flight", env, &result);
-        if (result.exited || result.signal != SIGABRT || !strstr(result.output, kinds[i]) ||
-            !strstr(result.output, "no longer the caller's memory")) {
+        int library_says = strstr(result.output, kinds[i]) &&
+                           strstr(result.output, "no longer the caller's memory");
+        /* A call that the library makes itself the sanitizer sees before it does. */
+        int sanitizer_says = strcmp(test_backend(), "uring") != 0 &&
+                             strstr(result.output, "AddressSanitizer: heap-use-after-free");
+        if (result.exited || result.signal != SIGABRT || (!library_says && !sanitizer_says)) {
             fail_msg("%s: exited %d, status %d, signal %d:\n%s", kinds[i], result.exited,
                      result.status, result.signal, result.output);
         }
