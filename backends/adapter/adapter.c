@@ -260,6 +260,7 @@ static bool has_records(const struct adapter *adapter) {
 }
 
 static void go_on(struct adapter *adapter) {
+    adapter->cached_bytes = 0;
     ferry__adapter_collect(adapter);
     resume(adapter);
     ferry__adapter_opens_resume(adapter);
@@ -298,7 +299,6 @@ static int wait_polling(struct adapter *adapter, uint64_t deadline) {
     int error = look_and_go_on(adapter, until(adapter, deadline));
     /* relaxed: a hint to the thread, whose reading decides nothing by itself. */
     atomic_fetch_add_explicit(&adapter->turn, 1, memory_order_relaxed);
-    if (adapter->watching && adapter->ready.first != 0) adapter->poller->kick(&adapter->poll);
     adapter_release(adapter);
     return error;
 }
@@ -348,7 +348,10 @@ static bool waits_for_readiness(const ferry_op *op) {
 
 static void read_error(struct ferry__record *record) {
     int error = -record->result;
-    if (error == EINTR) {
+    if (record->flags & RECORD_BLOCKS) { /* and no worker to do it */
+        record->result = ferry_error_from_system(error);
+        record->flags = 0;
+    } else if (error == EINTR) {
         /* Closed all the same (close(2)); else nothing has happened. */
         record->flags = record->op->code == FERRY_OP_CLOSE ? 0 : RECORD_INTERRUPTED;
         record->result = 0;

@@ -30,8 +30,9 @@
 FERRY__OWN_BEGIN
 
 #define ADAPTER_GATHER_MAX 16u
-#define ADAPTER_PAUSE_NS 10000000u /* before what no event announces is tried again */
-#define ADAPTER_ROOM_MIN 32u       /* for records, before anything is begun */
+#define ADAPTER_PAUSE_NS 10000000u     /* before what no event announces is tried again */
+#define ADAPTER_SHARE_BYTES (1u << 20) /* of one transfer in a turn */
+#define ADAPTER_ROOM_MIN 32u           /* for records, before anything is begun */
 
 /* How one direction of a descriptor is. */
 struct adapter_side {
@@ -59,13 +60,16 @@ struct adapter_slot {
     uint32_t next;               /* on adapter->ready or adapter->paused */
     bool is_queued : 1;          /* it is on one of these, perhaps for nothing by now */
     bool is_registered : 1;
-    bool is_tcp : 1; /* a receive that was not filled has taken all there was */
+    bool is_tcp : 1;  /* a receive that was not filled has taken all there was */
+    bool accepts : 1; /* accepting does not wait: it was seen to that */
     bool was_blocking : 1;
+    bool knows_direct : 1, is_direct : 1; /* reads of it wait for a disk, whatever is asked */
     bool is_own : 1; /* a number that the adapter has made: one operation waits, in side[0], for any
                         event */
 };
 
-_Static_assert(sizeof(void *) != 8 || sizeof(struct adapter_slot) <= 48, "idle connections are cheap");
+_Static_assert(sizeof(void *) != 8 || sizeof(struct adapter_slot) <= 48,
+               "idle connections are cheap");
 
 /* What goes to a worker for one side of a descriptor: in address space of which only what is used
  * takes memory. */
@@ -109,10 +113,11 @@ struct adapter {
     uint64_t opens_until;
     struct adapter_out to_loop, to_land;
     uint32_t landed_head, landed_tail;
-    unsigned unpolled; /* turns in a row that have not looked at the poller */
-    bool outside;      /* embedded, and the loop does not run */
-    bool yielded;      /* the thread has left something on ready, for the loop's sake */
-    bool watching;     /* the thread waits for the poller without taking anything from it */
+    size_t cached_bytes; /* read from files in this turn */
+    unsigned unpolled;   /* turns in a row that have not looked at the poller */
+    bool outside;        /* embedded, and the loop does not run */
+    bool yielded;        /* the thread has left something on ready, for the loop's sake */
+    bool watching;       /* the thread waits for the poller without taking anything from it */
     enum ferry_adapter mode;
 
     /* Shared. */
@@ -239,6 +244,8 @@ void ferry__adapter_pause(struct adapter *adapter, struct adapter_slot *slot);
 void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out);
 /* Has the poller watch the descriptor. 0 or -errno. */
 int ferry__adapter_register(struct adapter *adapter, ferry_fd fd);
+/* Takes what waits at a side off it. */
+void ferry__adapter_drop(struct adapter_side *side);
 /* Ends what waits at a side, with what it has achieved, else with -error. */
 void ferry__adapter_end(struct adapter_side *side, int error, struct adapter_out *out);
 
@@ -274,6 +281,11 @@ static inline void adapter_take(struct adapter *adapter) {
 static inline void adapter_release(struct adapter *adapter) {
     uint32_t mine = BATON_LOOP;
     if (!adapter->has_thread) return;
+    /* The poller does not show what has been taken from it: a thread that watches that is told. */
+    if (FERRY__UNLIKELY(adapter->watching) && adapter->ready.first != 0) {
+        adapter->watching = false;
+        adapter->poller->kick(&adapter->poll);
+    }
     /* seq_cst: before the look at parked, whose writer looks at the baton after that. */
     if (FERRY__UNLIKELY(!atomic_compare_exchange_strong_explicit(
             &adapter->baton, &mine, BATON_FREE, memory_order_seq_cst, memory_order_relaxed))) {

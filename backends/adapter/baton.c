@@ -97,11 +97,14 @@ static bool has_landed(const struct adapter *adapter, uint32_t before) {
  * has come of it. */
 static bool step(struct adapter *adapter, const struct ferry__event *events, int count) {
     uint32_t before = adapter->landed_tail;
+    bool paused = adapter->paused.first != 0;
     adapter->yielded = false;
     ferry__adapter_note(adapter, events, count);
     ferry__adapter_go_on_all(adapter, &adapter->to_land);
-    if (has_landed(adapter, before) && adapter->outside) ferry__adapter_raise(adapter);
-    return has_landed(adapter, before);
+    /* The pause has begun here: whoever sleeps does not know when it ends. */
+    bool tells = has_landed(adapter, before) || (!paused && adapter->paused.first != 0);
+    if (tells && adapter->outside) ferry__adapter_raise(adapter);
+    return tells;
 }
 
 static void tick(struct adapter *adapter, uint64_t ns) {
@@ -134,8 +137,13 @@ static bool stand_in(struct adapter *adapter, bool *watches) {
         }
         int count = adapter->poller->wait(&adapter->poll, events, EVENTS_MAX, 0);
         moved = step(adapter, events, count);
-        adapter->watching = adapter->outside && !moved && adapter->ready.first == 0;
+        /* Nothing to do until the poller tells, or the loop leaves something behind. */
+        adapter->watching = !moved && adapter->ready.first == 0 && adapter->paused.first == 0;
         *watches = adapter->watching;
+        /* What needs the loop's thread, or room that it makes, is its business. */
+        if (adapter->outside && !moved && !adapter->yielded && adapter->ready.first != 0) {
+            ferry__adapter_raise(adapter);
+        }
         release(adapter);
     } while (moved && !is_stopped(adapter));
     return false;

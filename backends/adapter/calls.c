@@ -254,7 +254,8 @@ static int64_t send_file(struct adapter *adapter, const ferry_op *op, uint64_t m
     char piece[PIECE_BYTES];
     uint64_t done = op->transferred + moved, rest = op->len - done;
     struct iovec vec = {piece, rest < sizeof piece ? (size_t)rest : sizeof piece};
-    if (!adapter_has(adapter, ADAPTER_NOWAIT)) return -EBUSY;
+    int flags = ferry__file_calls.status_flags(ferry__source(op));
+    if (!adapter_has(adapter, ADAPTER_NOWAIT) || (flags >= 0 && flags & O_DIRECT)) return -EBUSY;
     int64_t got = told(
         ferry__calls.preadv2(ferry__source(op), &vec, 1, (off_t)(op->offset + done), RWF_NOWAIT));
     if (got == -EAGAIN || refuses_nowait(got)) return -EBUSY;

@@ -55,7 +55,10 @@ static void embed_raise(ferry_loop *loop) {
 
 static void embed_alarm(ferry_loop *loop, uint64_t deadline) {
     struct adapter *adapter = adapter_of(loop);
-    ferry__embed_alarm(&adapter->embed, ferry__adapter_deadline(adapter, deadline));
+    adapter_take(adapter);
+    deadline = ferry__adapter_deadline(adapter, deadline);
+    adapter_release(adapter);
+    ferry__embed_alarm(&adapter->embed, deadline);
 }
 
 void ferry__adapter_embed_close(struct adapter *adapter) {

@@ -16,7 +16,6 @@
 #include <netinet/in.h>
 
 #define CALLS_MAX 16u
-#define BYTES_MAX (1u << 20)  /* of one transfer in a turn */
 #define RECORD_MAX (1u << 30) /* and in one record: its length is a signed number */
 #define ACCEPTS_MAX 16u
 
@@ -64,6 +63,7 @@ static ferry_op *side_clear(struct adapter_side *side) {
     side->op = NULL;
     side->moved = 0;
     side->gathered = 0;
+    if (side->flags & SIDE_WORKS) side->flags &= (uint8_t)~SIDE_TRIED;
     side->flags &= (uint8_t) ~(SIDE_WAITS | SIDE_WORKS | SIDE_CAME | SIDE_EOF);
     return op;
 }
@@ -77,11 +77,17 @@ static enum went finish(struct adapter_side *side, int64_t result, uint32_t flag
 /* An error that comes behind some bytes is told by the next try: the system tells it once. */
 static enum went finish_failed(struct adapter_side *side, int64_t error, struct adapter_out *out) {
     if (side->moved == 0) return finish(side, error, 0, out);
+    if (error == -EFAULT) return finish(side, side->moved, 0, out); /* of this memory alone */
     side->error = (uint16_t)-error;
     return finish(side, side->moved, 0, out);
 }
 
+void ferry__adapter_drop(struct adapter_side *side) {
+    (void)side_clear(side);
+}
+
 void ferry__adapter_end(struct adapter_side *side, int error, struct adapter_out *out) {
+    if (side->flags & SIDE_CAME) side->error = 0; /* it was of this operation */
     (void)finish(side, side->moved > 0 ? (int64_t)side->moved : -error, 0, out);
 }
 
@@ -127,6 +133,15 @@ static int64_t call(struct adapter *adapter, const struct adapter_side *side) {
     return n;
 }
 
+/* Has a call that moved n bytes taken all there was? Only if it asked for all that is wanted: of
+ * vectors it may have been a piece, of a message's buffer the part behind its head. */
+static bool took_all(const struct adapter_slot *slot, const struct adapter_side *side, int64_t n,
+                     uint64_t wanted) {
+    bool plain = side->op->code == FERRY_OP_RECV || side->op->code == FERRY_OP_READ ||
+                 side->op->code == FERRY_OP_RECV_POOL;
+    return slot->is_tcp && plain && (uint64_t)n < wanted && !(side->flags & SIDE_ENDED);
+}
+
 static uint32_t flags_of(const struct adapter_side *side, int64_t n, bool sends) {
     if (side->op->code == FERRY_OP_SENDFILE) {
         return n == 0 && ferry__adapter_wanted(side->op) > side->moved ? RECORD_EOF : 0;
@@ -142,7 +157,7 @@ static enum went transfer(struct adapter *adapter, struct adapter_slot *slot,
         side->error = 0;
         return finish(side, -error, 0, out);
     }
-    uint64_t share = side->moved + BYTES_MAX;
+    uint64_t share = side->moved + ADAPTER_SHARE_BYTES;
     for (unsigned i = 0; i < CALLS_MAX && side->moved < share; i++) {
         uint64_t wanted = ferry__adapter_wanted(side->op) - side->moved;
         int64_t n = call(adapter, side);
@@ -150,9 +165,7 @@ static enum went transfer(struct adapter *adapter, struct adapter_slot *slot,
         if (n == -EBUSY) return WENT_WORKS;
         if (n < 0) return finish_failed(side, n, out);
         side->moved += (uint32_t)n;
-        if (!sends && slot->is_tcp && (uint64_t)n < wanted && !(side->flags & SIDE_ENDED)) {
-            side->flags |= SIDE_TRIED;
-        }
+        if (!sends && took_all(slot, side, n, wanted)) side->flags |= SIDE_TRIED;
         if (is_over(adapter, side, n, sends)) {
             return finish(side, side->moved, flags_of(side, n, sends), out);
         }
@@ -273,6 +286,11 @@ static void watch(struct adapter *adapter, struct adapter_slot *slot, struct ada
     if (error == -EPERM) { /* what nobody waits for that way: some devices never say so */
         side->flags &= (uint8_t)~SIDE_TRIED;
         ferry__adapter_pause(adapter, slot);
+    } else if (side->op->code == FERRY_OP_ACCEPT) {
+        ferry_op *op = side->op;
+        side->op = (ferry_op *)(uintptr_t)op->more;
+        adapter_put(out, op, error, 0);
+        ferry__adapter_queue(adapter, slot);
     } else {
         ferry__adapter_end(side, -error, out);
     }
@@ -315,7 +333,7 @@ static bool receive_plain(struct adapter_slot *slot, struct adapter_out *out) {
     ferry_op *op = side->op;
     if (op == NULL || op->code != FERRY_OP_RECV || op->asked & FERRY_ALL || side->error != 0 ||
         side->flags & (SIDE_TRIED | SIDE_WAITS) || side->moved != 0 ||
-        op->len - op->transferred > BYTES_MAX) {
+        op->len - op->transferred > ADAPTER_SHARE_BYTES) {
         return false;
     }
     size_t len = (size_t)(op->len - op->transferred);

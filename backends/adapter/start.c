@@ -31,14 +31,18 @@ static struct adapter_slot *slot_for(struct adapter *adapter, ferry_fd fd) {
 
 /* A descriptor that the adapter has made for itself, where one operation waits. */
 static void own_park(struct adapter *adapter, ferry_op *op, int fd) {
+    if ((uint64_t)fd >= adapter->loop->slot_count) {
+        (void)ferry__calls.close(fd);
+        adapter_put(&adapter->to_loop, op, -EMFILE, 0);
+        return;
+    }
     struct adapter_slot *slot = adapter_slot(adapter, fd);
     *slot = (struct adapter_slot){.next = slot->next,
                                   .is_queued = slot->is_queued,
                                   .is_own = true,
                                   .generation = slot->generation + 1};
     op->offset = (uint64_t)(int64_t)fd;
-    int error = (uint64_t)fd >= adapter->loop->slot_count ? -EMFILE
-                                                          : ferry__adapter_register(adapter, fd);
+    int error = ferry__adapter_register(adapter, fd);
     if (error != 0) {
         (void)ferry__calls.close(fd);
         /* No event of those that are asked for can come on such a file. */
@@ -59,13 +63,16 @@ static unsigned side_of(const ferry_op *op) {
 static void start_parked(struct adapter *adapter, ferry_op *op, uint8_t flags) {
     struct adapter_slot *slot = slot_for(adapter, op->fd);
     struct adapter_side *side = &slot->side[side_of(op)];
+    if (side->op != NULL && side->op->code == FERRY_OP_ACCEPT) { /* a listener receives nothing */
+        adapter_put(&adapter->to_loop, op, -ENOTCONN, 0);
+        return;
+    }
     FERRY__ASSERT(side->op == NULL);
     side->op = op;
     side->flags |= flags;
-    /* Parked as it is, the ordinary case needs no look. */
-    if (!(side->flags & SIDE_TRIED) || !slot->is_registered) {
-        ferry__adapter_go_on(adapter, slot, &adapter->to_loop);
-    }
+    /* Tried in the wait that ends this turn's submits: once a turn, however often a callback
+     * submits again (rule 14). Parked as it is, the ordinary case needs no look. */
+    if (!(side->flags & SIDE_TRIED) || !slot->is_registered) ferry__adapter_queue(adapter, slot);
 }
 
 /* ---- Each kind --------------------------------------------------------------------------- */
@@ -93,15 +100,19 @@ static void start_waiting(struct adapter *adapter, ferry_op *op) {
 static void start_accept(struct adapter *adapter, ferry_op *op) {
     struct adapter_slot *slot = slot_for(adapter, op->fd);
     struct adapter_side *side = &slot->side[READ_LANE];
-    if (!slot->is_registered && !slot->was_blocking) {
-        /* Accepting knows no "without waiting" of its own. */
+    if (!slot->accepts) { /* the call knows no "without waiting" of its own */
         slot->was_blocking = ferry__calls.set_blocking(op->fd, 0) == 1;
+        slot->accepts = true;
+    }
+    if (side->op != NULL && side->op->code != FERRY_OP_ACCEPT) { /* it receives: no listener */
+        adapter_put(&adapter->to_loop, op, -EINVAL, 0);
+        return;
     }
     ferry_op **last = &side->op;
     while (*last != NULL) last = (ferry_op **)(void *)&(*last)->more;
     op->more = 0;
     *last = op;
-    if (side->op == op) ferry__adapter_go_on(adapter, slot, &adapter->to_loop);
+    if (side->op == op) ferry__adapter_queue(adapter, slot);
 }
 
 int ferry__adapter_connect(const ferry_op *op) {
@@ -155,10 +166,10 @@ static void start_process(struct adapter *adapter, ferry_op *op) {
     }
 }
 
-static void deregister(struct adapter *adapter, ferry_fd fd, bool stays_open) {
+static void deregister(struct adapter *adapter, ferry_fd fd) {
     struct adapter_slot *slot = slot_for(adapter, fd);
     if (slot->is_registered) adapter->poller->remove(&adapter->poll, fd);
-    if (stays_open && slot->was_blocking) (void)ferry__calls.set_blocking(fd, 1);
+    if (slot->was_blocking) (void)ferry__calls.set_blocking(fd, 1); /* others may have it, too */
     *slot = (struct adapter_slot){
         .next = slot->next, .is_queued = slot->is_queued, .generation = slot->generation + 1};
 }
@@ -170,7 +181,7 @@ static bool closes_long(const struct adapter *adapter, const ferry_op *op) {
 }
 
 static void start_close(struct adapter *adapter, ferry_op *op) {
-    deregister(adapter, op->fd, false);
+    deregister(adapter, op->fd);
     if (closes_long(adapter, op)) {
         adapter_put(&adapter->to_loop, op, 0, RECORD_BLOCKS);
     } else {
@@ -180,6 +191,7 @@ static void start_close(struct adapter *adapter, ferry_op *op) {
 
 /* At a place in a file, concurrently with others: nothing to wait for but a disk. */
 static void start_positioned(struct adapter *adapter, ferry_op *op) {
+    (void)slot_for(adapter, op->fd);
     if (op->code == FERRY_OP_READ || op->code == FERRY_OP_WRITE) {
         (void)ferry__pieces_find(adapter->loop, op); /* it counts as used, that is all */
     }
@@ -228,8 +240,8 @@ static void start(struct adapter *adapter, ferry_op *op) {
 }
 
 /* A plain send that goes out whole at once, or a plain receive at a descriptor that is watched and
- * has nothing: most of what servers submit, written out for that. False, with nothing changed, if it
- * is something else. */
+ * has nothing: most of what servers submit, written out for that. False, with nothing changed, if
+ * it is something else. */
 static bool start_plain(struct adapter *adapter, ferry_op *op) {
     struct adapter_slot *slot = adapter_slot(adapter, op->fd);
     if (op->bits & BIT_POLLING ||
@@ -320,15 +332,19 @@ bool ferry__adapter_cancel(ferry_loop *loop, ferry_op *op) {
     struct adapter *adapter = adapter_of(loop);
     if (adapter_out_room(&adapter->to_loop) < ADAPTER_ROOM_MIN) return false;
     adapter_take(adapter);
-    cancel(adapter, op);
+    /* What the thread has put down for it came first. */
+    ferry__adapter_collect(adapter);
+    bool room = adapter->landed_head == adapter->landed_tail &&
+                adapter_out_room(&adapter->to_loop) >= ADAPTER_ROOM_MIN;
+    if (room) cancel(adapter, op);
     adapter_release(adapter);
-    return true;
+    return room;
 }
 
 void ferry__adapter_forget(ferry_loop *loop, ferry_fd fd) {
     struct adapter *adapter = adapter_of(loop);
     adapter_take(adapter);
-    deregister(adapter, fd, true);
+    deregister(adapter, fd);
     adapter_release(adapter);
 }
 
@@ -352,9 +368,12 @@ void ferry__adapter_hand_to_worker(struct adapter *adapter, struct adapter_slot 
                                         .adapter = adapter,
                                         .real = side->op,
                                         .moved = side->moved};
-    side->flags |= SIDE_WORKS;
+    side->flags |= SIDE_WORKS | SIDE_TRIED; /* an event that comes meanwhile is not forgotten */
     if (!ferry__work_own(adapter->loop, &carrier->op)) {
-        ferry__adapter_end(side, EAGAIN, &adapter->to_loop);
+        /* No thread to be had: an end, and not one that readiness could help with. */
+        ferry_op *op = side->op;
+        ferry__adapter_drop(side);
+        adapter_put(&adapter->to_loop, op, -EAGAIN, RECORD_BLOCKS);
     }
 }
 
@@ -365,7 +384,7 @@ static bool carried(struct adapter_side *side, int64_t result) {
     if (result > 0) side->moved += (uint32_t)result;
     if (op->code != FERRY_OP_SENDFILE || side->moved >= ferry__adapter_wanted(op)) return true;
     if (result == 0) side->flags |= SIDE_EOF;
-    return result <= 0 || op->asked & FERRY_SOME;
+    return result <= 0 || op->asked & FERRY_SOME || side->moved >= ADAPTER_SHARE_BYTES;
 }
 
 void ferry__adapter_worked(ferry_loop *loop, ferry_op *op, int64_t result) {
@@ -376,8 +395,9 @@ void ferry__adapter_worked(ferry_loop *loop, ferry_op *op, int64_t result) {
     struct adapter_side *side = &slot->side[number % 2];
     adapter_take(adapter);
     side->flags &= (uint8_t)~SIDE_WORKS;
+    if (result != -EAGAIN) side->flags &= (uint8_t)~SIDE_TRIED;
     if (result == -EAGAIN) {
-        side->flags |= SIDE_TRIED;
+        /* It waits, unless an event has come since before the worker's try. */
     } else if (result != -EINTR && carried(side, result)) {
         side->flags |= SIDE_CAME;
     }

@@ -85,7 +85,7 @@ static int wait_some(struct ferry__poll *poll, struct epoll_event *events, int m
         const struct timespec span = {.tv_sec = (time_t)(left / NS_PER_S),
                                       .tv_nsec = (long)(left % NS_PER_S)};
         int count = ferry__calls.epoll_pwait2(poll->fd, events, max, &span);
-        if (count >= 0 || errno != ENOSYS) {
+        if (count >= 0 || (errno != ENOSYS && errno != EPERM)) { /* EPERM: seccomp */
             poll->fine_waits++;
             return count;
         }
@@ -97,6 +97,7 @@ static int wait_some(struct ferry__poll *poll, struct epoll_event *events, int m
 static uint32_t ready_of(uint32_t events) {
     uint32_t ready = 0;
     if (events & (EPOLLIN | EPOLLPRI)) ready |= READY_IN;
+    if (events & EPOLLPRI) ready |= READY_ENDED; /* a receive stops short at urgent data */
     if (events & EPOLLOUT) ready |= READY_OUT;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) ready |= READY_ENDED | READY_IN;
     if (events & (EPOLLHUP | EPOLLERR)) ready |= READY_OUT;

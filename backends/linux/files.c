@@ -177,6 +177,9 @@ int ferry__system_open_beneath(int dir, const char *path, int flags, mode_t mode
  * tee(2) tells, and takes nothing. */
 bool ferry__system_has_writer(int fd) {
     int fds[2];
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    /* There is something, or one has come and gone since we opened (POLLHUP tells just that). */
+    if (ferry__calls.poll(&look, 1, 0) > 0) return true;
     if (ferry__calls.pipe(fds, O_CLOEXEC) != 0) return true; /* it is found out by reading, then */
     ssize_t got = tee(fd, fds[1], 1, SPLICE_F_NONBLOCK);
     (void)ferry__calls.close(fds[0]);
