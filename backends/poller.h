@@ -47,7 +47,8 @@ struct ferry__poller {
     /* 0 or an error; FERRY_ENOTSUP with *why if it cannot be used here. has_wake: wake_fd lies
      * in the poller. */
     int (*open)(struct ferry__poll *poll, bool has_wake, struct ferry__refused *why);
-    void (*close)(struct ferry__poll *poll);
+    /* forked: in a child, which need not have all of it. */
+    void (*close)(struct ferry__poll *poll, bool forked);
     /* 0 or -errno; EPERM: this kind of file is never waited for. Tells of what is ready already. */
     int (*add)(struct ferry__poll *poll, ferry_fd fd, uint32_t generation);
     void (*remove)(struct ferry__poll *poll, ferry_fd fd);

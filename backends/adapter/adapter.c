@@ -164,7 +164,7 @@ void ferry__adapter_close(ferry_loop *loop, bool forked) {
     struct adapter *adapter = adapter_of(loop);
     if (!forked) ferry__adapter_thread_end(adapter);
     ferry__adapter_embed_close(adapter);
-    adapter->poller->close(&adapter->poll);
+    adapter->poller->close(&adapter->poll, forked);
     adapter_free(loop, adapter);
 }
 

@@ -16,7 +16,9 @@
 
 /* ---- Open, close ------------------------------------------------------------------------- */
 
-static void epoll_close(struct ferry__poll *poll) {
+/* A child has all of them. */
+static void epoll_close(struct ferry__poll *poll, bool forked) {
+    (void)forked;
     int *fds[] = {&poll->kick_fd, &poll->wake_fd, &poll->fd};
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (*fds[i] >= 0) (void)ferry__calls.close(*fds[i]);
@@ -45,7 +47,7 @@ static int epoll_open(struct ferry__poll *poll, bool has_wake, struct ferry__ref
     *poll = (struct ferry__poll){.fd = -1, .wake_fd = -1, .kick_fd = -1};
     int error = make(poll, has_wake);
     if (error == 0) return 0;
-    epoll_close(poll);
+    epoll_close(poll, false);
     if (error == FERRY_EMFILE || error == FERRY_ENFILE || error == FERRY_ENOMEM) return error;
     why->error = error;
     why->reason = "epoll_create1(2) or eventfd(2) failed";
