@@ -44,7 +44,14 @@ static void own_park(struct adapter *adapter, ferry_op *op, int fd) {
     op->offset = (uint64_t)(int64_t)fd;
     int error = ferry__adapter_register(adapter, fd);
     if (error != 0) {
+        /* It may have become ready since, and just that may keep it from being watched. */
+        bool polls = op->code == FERRY_OP_POLL && error == -EPERM;
+        unsigned events = polls ? ferry__posix_look(fd, (unsigned)op->len) : 0;
         (void)ferry__calls.close(fd);
+        if (events != 0) {
+            adapter_put(&adapter->to_loop, op, (int32_t)events, 0);
+            return;
+        }
         /* No event of those that are asked for can come on such a file. */
         adapter_put(&adapter->to_loop, op, error == -EPERM ? -EINVAL : error, 0);
         return;
