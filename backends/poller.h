@@ -44,6 +44,7 @@ struct ferry__poll {
 
 struct ferry__poller {
     const char *name;
+    bool lacks_priority; /* tells nothing of urgent data */
     /* 0 or an error; FERRY_ENOTSUP with *why if it cannot be used here. has_wake: wake_fd lies
      * in the poller. */
     int (*open)(struct ferry__poll *poll, bool has_wake, struct ferry__refused *why);

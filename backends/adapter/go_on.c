@@ -239,7 +239,9 @@ static enum went polls(struct adapter *adapter, struct adapter_slot *slot,
                        struct adapter_side *side, struct adapter_out *out) {
     unsigned events = ferry__posix_look(slot - adapter->slots, (unsigned)side->op->len);
     side->flags |= SIDE_TRIED;
-    return events != 0 ? finish_own(adapter, slot, side, events, 0, out) : WENT_WAITS;
+    if (events != 0) return finish_own(adapter, slot, side, events, 0, out);
+    return side->op->len & FERRY_POLL_PRIORITY && adapter->poller->lacks_priority ? WENT_PAUSES
+                                                                                  : WENT_WAITS;
 }
 
 /* One that is traced belongs to the tracer first, and nothing tells when that lets go. */

@@ -47,6 +47,24 @@ static void ops_poll_tells_what_is_there(void **state) {
     finish(loop);
 }
 
+/* After the poll has begun. */
+static void ops_poll_waits_for_urgent_data(void **state) {
+    (void)state;
+    ferry_loop *loop = test_loop();
+    ferry_fd fds[2];
+    struct probe p = {.calls = 0};
+    tcp_pair(loop, fds);
+    ferry_poll(loop, &p.op, fds[0], FERRY_POLL_PRIORITY, 0, probe_done);
+    run_for(loop, 20 * MS);
+    plain_send(fds[1], "x", 1);
+    run_for(loop, 20 * MS);
+    assert_int_equal(p.calls, 0);
+    assert_int_equal(send(fds[1], "!", 1, MSG_OOB), 1);
+    expect_all(loop, &p, FERRY_POLL_PRIORITY, 0, 0);
+    for (int i = 0; i < 2; i++) close_near(loop, fds[i]);
+    finish(loop);
+}
+
 static void ops_poll_waits(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
@@ -650,6 +668,7 @@ static void contract_11_drain_ends_polls(void **state) {
 
 const struct contract_test ops_polls_tests[] = {
     {"ops_poll_tells_what_is_there", ops_poll_tells_what_is_there, 0},
+    {"ops_poll_waits_for_urgent_data", ops_poll_waits_for_urgent_data, 0},
     {"ops_poll_waits", ops_poll_waits, 0},
     {"ops_poll_tells_of_the_end", ops_poll_tells_of_the_end, 0},
     {"ops_poll_of_a_connect", ops_poll_of_a_connect, 0},
