@@ -36,8 +36,9 @@ struct ferry__poll {
     /* Made readable by wake(): lies in the poller, level-triggered, and is read by the loop alone;
      * or stands beside it, and the loop waits for that alone. */
     int wake_fd;
-    int kick_fd; /* made readable by kick(), beside the poller; for the adapter's thread */
-    bool woke;   /* a wait has seen wake_fd readable */
+    int kick_fd;          /* made readable by kick(), beside the poller; for the adapter's thread */
+    int wake_to, kick_to; /* where they are written, if that is another descriptor */
+    bool woke;            /* a wait has seen wake_fd readable */
     bool lacks_nanoseconds;
     uint64_t waits, fine_waits;
 };

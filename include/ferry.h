@@ -435,9 +435,9 @@ FERRY_API const char *ferry_op_name(unsigned code);
 
 /* ---- The loop ---------------------------------------------------------------------------- */
 
-enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_EPOLL, FERRY_NONE };
+enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_EPOLL, FERRY_KQUEUE, FERRY_NONE };
 
-/* Where the system says no more than that a descriptor is ready (epoll), an adapter makes
+/* Where the system says no more than that a descriptor is ready (epoll, kqueue), an adapter makes
  * completions of that: who does its work? */
 enum ferry_adapter {
     /* The loop's thread, when it would only wait; a thread of the adapter's takes over while the
@@ -461,8 +461,8 @@ enum ferry_adapter {
 typedef struct ferry_config {
     size_t size;                 /* sizeof(ferry_config): tells which fields there are */
     enum ferry_backend backend;  /* FERRY_AUTO tries the best first. The environment's FERRY_BACKEND
-                                    (auto, uring, epoll, none) overrides, not in privileged
-                                    programs. */
+                                    (auto, uring, epoll, kqueue, none) overrides, not in
+                                    privileged programs. */
     uint32_t flags;              /* FERRY_KEEP_SIGPIPE, ... */
     uint32_t submission_entries; /* size of the submission queue, 0: 256. Bounds nothing. */
     uint32_t completion_entries; /* size of the completion queue, 0: 8192. Bounds nothing. */

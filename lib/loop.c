@@ -42,11 +42,9 @@ static int config_read(ferry_config *config, const ferry_config *given) {
     return 0;
 }
 
-static const char *const backend_names[] = {[FERRY_AUTO] = "auto",
-                                            [FERRY_URING] = "uring",
-                                            [FERRY_EPOLL] = "epoll",
-                                            [FERRY_NONE] = "none",
-                                            NULL};
+static const char *const backend_names[] = {
+    [FERRY_AUTO] = "auto",     [FERRY_URING] = "uring", [FERRY_EPOLL] = "epoll",
+    [FERRY_KQUEUE] = "kqueue", [FERRY_NONE] = "none",   NULL};
 static const char *const adapter_names[] = {[FERRY_ADAPTER_AUTO] = "auto",
                                             [FERRY_ADAPTER_DEDICATED] = "dedicated",
                                             [FERRY_ADAPTER_INLINE] = "inline",

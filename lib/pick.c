@@ -71,6 +71,7 @@ static bool wanted(enum ferry_backend choice, const struct ferry__backend *backe
     case FERRY_AUTO: return !is_none || ferry__backends[0] == backend;
     case FERRY_URING: return strcmp(backend->name, "uring") == 0;
     case FERRY_EPOLL: return strcmp(backend->name, "epoll") == 0;
+    case FERRY_KQUEUE: return strcmp(backend->name, "kqueue") == 0;
     case FERRY_NONE: return is_none;
     }
     return false;
@@ -116,9 +117,10 @@ int ferry__pick(ferry_loop *loop, const struct ferry__options *options, enum fer
     }
     if (description->refusal_count == 0) {
         loop->refusals[description->refusal_count++] = (ferry_refusal){
-            .backend = choice == FERRY_URING   ? "uring"
-                       : choice == FERRY_EPOLL ? "epoll"
-                                               : "none",
+            .backend = choice == FERRY_URING    ? "uring"
+                       : choice == FERRY_EPOLL  ? "epoll"
+                       : choice == FERRY_KQUEUE ? "kqueue"
+                                                : "none",
             .error = FERRY_ENOTSUP,
             .reason = "this build of the library does not have it"};
     }
