@@ -14,6 +14,7 @@ static const struct {
 } known[] = {
     {"uring", FERRY_URING},
     {"epoll", FERRY_EPOLL},
+    {"kqueue", FERRY_KQUEUE},
     {"none", FERRY_NONE},
 };
 
