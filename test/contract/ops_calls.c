@@ -183,8 +183,12 @@ static void ops_calls_of_an_echo_server(void **state) {
     assert_true(calls.transfers <= 2 * ECHOES + 2 * CONNECTIONS);
 #if !defined(TEST_ASAN) && !defined(TEST_TSAN) /* which make calls of their own */
     if (is_ring) assert_true(calls.others <= 50);
-    /* A descriptor is looked at, and registered, once. With a thread there are futexes, too. */
-    if (strstr(test_config(), "inline")) assert_true(calls.others <= 50 + 4 * CONNECTIONS);
+    /* A descriptor is looked at, and registered, once. With a thread there are futexes, too, and
+     * the fake of kevent asks each descriptor how it is. */
+    int is_fake = strcmp(test_backend(), "kqueue") == 0;
+    if (strstr(test_config(), "inline") && !is_fake) {
+        assert_true(calls.others <= 50 + 4 * CONNECTIONS);
+    }
 #endif
 }
 

@@ -224,6 +224,11 @@ static int main_all(const struct arguments *arguments) {
     usable &= configs_find("epoll", FERRY_EPOLL, 0);
     config_add("epoll", "-inline");
     config_add("epoll", "-dedicated");
+    if (FERRY_TEST_KQUEUE) {
+        usable &= configs_find("kqueue", FERRY_KQUEUE, 0);
+        config_add("kqueue", "-inline");
+        config_add("kqueue", "-dedicated");
+    }
     config_add("none", "");
     configs_choose(arguments);
 

@@ -29,6 +29,7 @@ static const char *skip_reason;
 static int backend_number(const char *name) {
     if (strcmp(name, "uring") == 0) return FERRY_URING;
     if (strcmp(name, "epoll") == 0) return FERRY_EPOLL;
+    if (strcmp(name, "kqueue") == 0) return FERRY_KQUEUE;
     return strcmp(name, "none") == 0 ? FERRY_NONE : -1;
 }
 
