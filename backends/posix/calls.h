@@ -26,6 +26,7 @@
 FERRY__OWN_BEGIN
 
 struct epoll_event;
+struct itimerspec; /* not on macOS */
 
 struct ferry__calls {
     int (*clock_gettime)(clockid_t, struct timespec *);
