@@ -111,7 +111,11 @@ static void start_accept(struct adapter *adapter, ferry_op *op) {
         slot->was_blocking = ferry__calls.set_blocking(op->fd, 0) == 1;
         slot->accepts = true;
     }
-    if (side->op != NULL && side->op->code != FERRY_OP_ACCEPT) { /* it receives: no listener */
+    /* A receive that may not have been tried yet: a listener's ends at once. */
+    if (side->op != NULL && side->op->code != FERRY_OP_ACCEPT) {
+        ferry__adapter_go_on(adapter, slot, &adapter->to_loop);
+    }
+    if (side->op != NULL && side->op->code != FERRY_OP_ACCEPT) { /* it waits: no listener */
         adapter_put(&adapter->to_loop, op, -EINVAL, 0);
         return;
     }

@@ -41,6 +41,7 @@
 /* Bad input and trouble (trouble_*.c), and each operation by itself (ops_*.c). */
 #define TROUBLE_TABLES(X)                                                                          \
     X(trouble_descriptors_tests)                                                                   \
+    X(trouble_edges_tests)                                                                         \
     X(trouble_arguments_tests)                                                                     \
     X(trouble_lengths_tests)                                                                       \
     X(trouble_vectors_tests)                                                                       \
