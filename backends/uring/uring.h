@@ -122,7 +122,7 @@ struct uring {
     bool line_empty; /* no sendfile waits in chunks; beside wake_armed: both are asked at once */
     bool adopted;
     bool has_alternative; /* to be refused is no great harm */
-    uint64_t wake_value; /* read from wake_fd, never looked at */
+    uint64_t wake_value;  /* read from wake_fd, never looked at */
     int probe_result;
     ferry_op cancels, wakes, probes; /* whose entries are the ring's own: user_data is an operation
                                       */

@@ -130,7 +130,10 @@ static void short_memory_means_smaller_queues(void **state) {
 
 static int open_refused(char *why, size_t why_len) {
     ferry_loop *loop = (ferry_loop *)(void *)why;
-    ferry_config config = {.size = sizeof config, .why = why, .why_len = why_len};
+    ferry_config config = {.size = sizeof config,
+                           .backend = FERRY_URING, /* which has no other beside it */
+                           .why = why,
+                           .why_len = why_len};
     int error = ferry_loop_open(&loop, &config);
     assert_null(loop);
     return error;
