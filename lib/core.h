@@ -608,6 +608,11 @@ static inline struct ferry__slot *ferry__slot(const ferry_loop *loop, ferry_fd f
     return &loop->slots[fd];
 }
 
+/* A message cannot be taken in pieces. */
+static inline bool ferry__slot_is_message(const struct ferry__slot *slot) {
+    return slot->kind == KIND_MESSAGE || slot->kind == KIND_SEQPACKET;
+}
+
 /* The slot has something to start at the flush. */
 static inline void ferry__slot_dirty(ferry_loop *loop, struct ferry__slot *slot) {
     if (slot->flags & SLOT_DIRTY) return;

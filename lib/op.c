@@ -454,7 +454,7 @@ static void land_in(ferry_loop *loop, ferry_op *op, const struct ferry__record *
     } else {
         slot->flags |= SLOT_DRAINED;
     }
-    bool message = slot->kind == KIND_MESSAGE || slot->kind == KIND_SEQPACKET;
+    bool message = ferry__slot_is_message(slot);
     if (record->result > 0 && (op->asked & FERRY_ALL) && !message &&
         op->transferred < total_bytes(op)) {
         if (stop_wanted(op)) {
@@ -473,7 +473,7 @@ static void land_out(ferry_loop *loop, ferry_op *op, int64_t moved) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     if (moved > 0) slot->flags |= SLOT_SENT;
     if (op->transferred >= total_bytes(op) || op->asked & FERRY_SOME ||
-        slot->kind == KIND_MESSAGE || slot->kind == KIND_SEQPACKET) {
+        ferry__slot_is_message(slot)) {
         leave(loop, op, (int64_t)op->transferred, 0);
     } else if (stop_wanted(op)) {
         transfer_failed(loop, op, stop_error(op));

@@ -257,7 +257,6 @@ int64_t ferry__adapter_call(struct adapter *adapter, ferry_op *op, uint64_t move
 int64_t ferry__adapter_call_gathered(ferry_op *first, unsigned count);
 /* What is left of what a single submission is to move; and is it over before that? */
 uint64_t ferry__adapter_wanted(const ferry_op *op);
-bool ferry__adapter_is_message(const ferry_loop *loop, const ferry_op *op);
 
 /* ---- baton.c ----------------------------------------------------------------------------- */
 

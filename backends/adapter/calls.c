@@ -20,11 +20,6 @@
 
 #define CACHED_MAX (1u << 20) /* of a file, in one call on the loop's thread */
 
-bool ferry__adapter_is_message(const ferry_loop *loop, const ferry_op *op) {
-    uint8_t kind = ferry__slot(loop, op->fd)->kind;
-    return kind == KIND_MESSAGE || kind == KIND_SEQPACKET;
-}
-
 static bool is_vectored(const ferry_op *op) {
     return ferry__op_row(op)->checked & ARG_VECTORS;
 }
@@ -45,7 +40,8 @@ static void header_fill(const ferry_loop *loop, const ferry_op *op, uint64_t mov
                         struct msghdr *header, struct iovec *piece) {
     header->msg_iov = (struct iovec *)(uintptr_t)op->buf;
     header->msg_iovlen = op->len;
-    if (ferry__adapter_is_message(loop, op)) return; /* it cannot be taken in pieces */
+    if (ferry__slot_is_message(ferry__slot(loop, op->fd)))
+        return; /* it cannot be taken in pieces */
     struct posix_rest rest = posix_rest_vecs(op, op->transferred + moved);
     *piece = (struct iovec){rest.piece, rest.piece_len};
     header->msg_iov = rest.piece != NULL ? piece : (struct iovec *)(uintptr_t)rest.vecs;

@@ -104,16 +104,15 @@ static bool is_over(const struct adapter *adapter, const struct adapter_side *si
     if (n == 0 || is_lent(op) || side->gathered > 0) return true;
     if (op->code == FERRY_OP_RECVMSG || op->code == FERRY_OP_SENDMSG) return true;
     if (side->moved >= ferry__adapter_wanted(op) || side->moved >= RECORD_MAX) return true;
-    if (ferry__adapter_is_message(adapter->loop, op)) return true;
+    if (ferry__slot_is_message(ferry__slot(adapter->loop, op->fd))) return true;
     if (ferry__slot(adapter->loop, op->fd)->kind == KIND_FILE && !sends) return false;
     return sends ? op->asked & FERRY_SOME : !(op->asked & FERRY_ALL);
 }
 
 /* A datagram that finds its receiver full, on a socket that is ready for others. */
 static bool is_ready_for_others(const struct adapter *adapter, const ferry_op *op, bool sends) {
-    struct pollfd look = {.fd = op->fd, .events = POLLOUT};
-    return sends && ferry__adapter_is_message(adapter->loop, op) &&
-           ferry__calls.poll(&look, 1, 0) > 0;
+    return sends && ferry__slot_is_message(ferry__slot(adapter->loop, op->fd)) &&
+           ferry__posix_look(op->fd, FERRY_POLL_OUT) != 0;
 }
 
 static enum went would_wait(struct adapter *adapter, struct adapter_side *side, bool sends,

@@ -12,16 +12,24 @@
 
 /* ---- Readiness --------------------------------------------------------------------------- */
 
+/* The kernel does not count POLLPRI when it looks whether somebody waits for what happens to a
+ * socket (io_poll_wake() in io_uring/poll.c, Linux 6.18), but sockets tell of POLLRDBAND beside it.
+ */
 void ferry__uring_prep_poll(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     (void)loop;
-    io_uring_prep_poll_add(sqe, op->fd, ferry__posix_events_to((unsigned)op->len));
+    unsigned events = ferry__posix_events_to((unsigned)op->len);
+    io_uring_prep_poll_add(sqe, op->fd, events & POLLPRI ? events | POLLRDBAND : events);
 }
 
 /* The kernel ends a poll for RDHUP also if that was not asked for. Who waits to write to a peer
  * that sends no more would be told again and again, so that such a poll tries again after a pause,
- * until there is something to tell. */
+ * until there is something to tell. What a socket tells of as urgent may be any data: it is asked.
+ */
 void ferry__uring_finish_poll(struct ferry__record *record) {
     uint64_t told = ferry__posix_events_from((unsigned)record->result);
+    if (told & FERRY_POLL_PRIORITY) {
+        told = ferry__posix_look(record->op->fd, (unsigned)record->op->len);
+    }
     told &= record->op->len | FERRY_POLL_ERR | FERRY_POLL_HUP;
     record->result = (int32_t)told;
     record->flags = told == 0 ? RECORD_NOT_READY : 0;

@@ -211,7 +211,7 @@ bool ferry__uring_sendfile(ferry_loop *loop, ferry_op *op) {
     } else if (step_of(op) == STEP_FULL) {
         struct io_uring_sqe *sqe = uring_next(uring);
         op->bits |= BIT_POLLING;
-        ferry__uring_prep_wait(uring, sqe, op);
+        ferry__uring_prep_wait(loop, sqe, op);
         entry_finish(sqe, op, STEP_IDLE);
     } else if (!chunks_make(&uring->chunks)) {
         struct io_uring_sqe *sqe = uring_next(uring);

@@ -4,6 +4,8 @@
  */
 #include "uring.h"
 
+#include "../posix/readiness.h"
+
 #include <poll.h>
 #include <string.h>
 
@@ -109,12 +111,11 @@ static inline void prep_recv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
 }
 
 static inline void prep_send(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
-    (void)loop;
     *sqe = (struct io_uring_sqe){.opcode = IORING_OP_SEND,
                                  .fd = op->fd,
                                  .addr = (uint64_t)(uintptr_t)uring_rest_begin(op),
                                  .len = uring_rest_len(op),
-                                 .msg_flags = MSG_NOSIGNAL};
+                                 .msg_flags = uring_send_flags(loop, op)};
 }
 
 /* ---- Waiting for readiness ----------------------------------------------------------------- */
@@ -131,14 +132,18 @@ unsigned ferry__uring_poll_events(const ferry_op *op) {
 }
 
 /* Before another try of what the ring does not wait for itself: until the descriptor is ready. An
- * unconnected Unix socket is always ready, though its listener's queue is full, and so is what
- * meets unasked events or a traced process (processes.c): then just a while. */
-void ferry__uring_prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op) {
-    if (op->code == FERRY_OP_CONNECT || ferry__uring_poll_events(op) == 0) {
+ * unconnected Unix socket is always ready, though its listener's queue is full, or its receiver's,
+ * and so is what meets unasked events or a traced process (processes.c): then just a while. */
+void ferry__uring_prep_wait(ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op) {
+    struct uring *uring = uring_of(loop);
+    unsigned events = ferry__uring_poll_events(op);
+    if (op->code == FERRY_OP_CONNECT || events == 0 ||
+        (events == POLLOUT && uring_is_message(loop, op) &&
+         ferry__posix_look(op->fd, FERRY_POLL_OUT) != 0)) {
         uring->pause = (struct __kernel_timespec){.tv_nsec = PAUSE_NS};
         io_uring_prep_timeout(sqe, &uring->pause, 0, 0);
     } else {
-        io_uring_prep_poll_add(sqe, op->fd, ferry__uring_poll_events(op));
+        io_uring_prep_poll_add(sqe, op->fd, events);
     }
 }
 
@@ -159,7 +164,7 @@ static void submit_rare(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op
 /* What is to wait for readiness first, and sends without copying. */
 static void submit_unusual(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     if (op->bits & BIT_POLLING) {
-        ferry__uring_prep_wait(uring_of(loop), sqe, op);
+        ferry__uring_prep_wait(loop, sqe, op);
     } else if (ferry__uring_zerocopy_tries(loop, op)) {
         ferry__uring_prep_zerocopy(loop, sqe, op);
     } else if (op->code == FERRY_OP_SEND) {

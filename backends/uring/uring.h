@@ -199,7 +199,7 @@ uring_prep ferry__uring_prep_recv_pool, ferry__uring_prep_read_pool, ferry__urin
 /* Turns what the kernel filled in into the message of the buffer. */
 void ferry__uring_finish_recvmsg_pool(ferry_loop *loop, struct ferry__record *record);
 /* Fills the entry of a wait for readiness. */
-void ferry__uring_prep_wait(struct uring *uring, struct io_uring_sqe *sqe, const ferry_op *op);
+void ferry__uring_prep_wait(ferry_loop *loop, struct io_uring_sqe *sqe, const ferry_op *op);
 
 /* zerocopy.c */
 /* Is this try of a send to be one without copying? Notes it in the operation. */
@@ -332,8 +332,15 @@ static inline struct msghdr *uring_msg_of(struct uring *uring, const struct io_u
 
 /* A message cannot be taken in pieces: the kernel says if there are too many. */
 static inline bool uring_is_message(const ferry_loop *loop, const ferry_op *op) {
-    uint8_t kind = ferry__slot(loop, op->fd)->kind;
-    return kind == KIND_MESSAGE || kind == KIND_SEQPACKET;
+    return ferry__slot_is_message(ferry__slot(loop, op->fd));
+}
+
+/* A message goes out at the first try, or the ring says that it does not, and the next try begins
+ * anew: of its own tries the second would begin where the first one left off. A Unix socket takes
+ * the bytes before it looks whether its receiver has room, so that what the ring sends then is an
+ * empty message, with success (unix_dgram_sendmsg() in net/unix/af_unix.c, Linux 6.18). */
+static inline uint32_t uring_send_flags(const ferry_loop *loop, const ferry_op *op) {
+    return MSG_NOSIGNAL | (uring_is_message(loop, op) ? MSG_DONTWAIT : 0);
 }
 
 /* After a receive that took all there was, the next would find nothing: it waits first. */

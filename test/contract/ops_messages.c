@@ -123,6 +123,62 @@ static void ops_unix_datagram_named(void **state) {
     finish(loop);
 }
 
+/* Other sockets fill what the receiver has room for, so that the sender's own buffer is empty. */
+static ferry_fd full_receiver(ferry_loop *loop, ferry_addr *addr, int *fillers) {
+    char text[400];
+    ferry_fd receiver = FERRY_FD_NONE;
+    snprintf(text, sizeof text, "unix:%s", temp_path("full"));
+    assert_int_equal(ferry_addr_parse(addr, text), 0);
+    (void)unlink(text + 5);
+    assert_int_equal(ferry_socket(loop, &receiver, FERRY_UNIX, FERRY_DATAGRAM), 0);
+    assert_int_equal(ferry_bind(loop, receiver, addr), 0);
+    for (int sent = 1; sent > 0;) {
+        int filler = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_true(filler >= 0);
+        plain_connect(filler, addr);
+        for (sent = 0; send(filler, "f", 1, 0) == 1;) sent++;
+        *fillers += sent;
+        close_far(filler);
+    }
+    return receiver;
+}
+
+/* A message whose receiver has no room waits until there is, and arrives as it is. */
+static void contract_08_message_waits_for_its_receiver(void **state) {
+    (void)state;
+    ferry_loop *loop = test_loop();
+    for (int way = 0; way < 4; way++) {
+        ferry_addr addr;
+        ferry_fd sender = FERRY_FD_NONE;
+        struct probe connect = {.calls = 0}, send = {.calls = 0}, recv = {.calls = 0};
+        char in[16] = "";
+        ferry_vec vecs[2] = {{(void *)"one ", 4}, {(void *)"message", 7}};
+        ferry_msg msg = {.vecs = vecs, .count = 2, .addr = way == 3 ? &addr : NULL};
+        int fillers = 0;
+        ferry_fd receiver = full_receiver(loop, &addr, &fillers);
+        assert_int_equal(ferry_socket(loop, &sender, FERRY_UNIX, FERRY_DATAGRAM), 0);
+        if (way < 3) {
+            ferry_connect(loop, &connect.op, sender, &addr, 0, probe_done);
+            expect_all(loop, &connect, 0, 0, 0);
+        }
+        switch (way) {
+        case 0: ferry_send(loop, &send.op, sender, "one message", 11, 0, probe_done); break;
+        case 1: ferry_sendv(loop, &send.op, sender, vecs, 2, 0, probe_done); break;
+        default: ferry_sendmsg(loop, &send.op, sender, &msg, 0, probe_done); break;
+        }
+        run_for(loop, 30 * MS);
+        assert_int_equal(send.calls, 0);
+        while (fillers-- > 0) plain_recv(receiver, in, 1);
+        ferry_recv(loop, &recv.op, receiver, in, sizeof in, 0, probe_done);
+        expect_all(loop, &send, 11, 11, 0);
+        expect_all(loop, &recv, 11, 11, 0);
+        assert_string_equal(in, "one message");
+        close_near(loop, sender);
+        close_near(loop, receiver);
+    }
+    finish(loop);
+}
+
 /* A seqpacket listener accepts like a stream's. */
 static void ops_seqpacket_accepts(void **state) {
     (void)state;
@@ -211,6 +267,7 @@ const struct contract_test ops_messages_tests[] = {
     {"ops_udp", ops_udp, 0},
     {"ops_unix_datagram_and_seqpacket", ops_unix_datagram_and_seqpacket, 0},
     {"ops_unix_datagram_named", ops_unix_datagram_named, 0},
+    {"contract_08_message_waits_for_its_receiver", contract_08_message_waits_for_its_receiver, 0},
     {"ops_seqpacket_accepts", ops_seqpacket_accepts, 0},
     {"ops_datagram_too_large", ops_datagram_too_large, 0},
     {"ops_udp_refused", ops_udp_refused, 0},
