@@ -74,6 +74,8 @@ enum {
 /* op->asked, beside the submit flags: ferry__fill() found it in OP_LINKED, so that it does not take
  * the short way in. ferry__submit() takes the mark away. */
 #define ASKED_LINKED 0x80000000u
+/* The same of a send of one message, so that a backend need not look at the slot of each send. */
+#define ASKED_MESSAGE 0x40000000u
 
 /* What an operation's result is. */
 enum ferry__result { RESULT_NONE, RESULT_IN, RESULT_OUT, RESULT_FD, RESULT_LENT };

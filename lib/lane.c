@@ -241,6 +241,7 @@ void ferry__lane_submit(ferry_loop *loop, ferry_op *op) {
     }
     op->bits |= BIT_SLOT;
     slot->busy++;
+    if (is_send(op) && ferry__slot_is_message(slot)) op->asked |= ASKED_MESSAGE;
     if (ferry__op_row(op)->result == RESULT_LENT) ferry__op_pool(op)->users++;
     if (op->code == FERRY_OP_SENDFILE) ferry__sendfile_hold(loop, op);
     if (lane >= 0) {

@@ -28,7 +28,7 @@ void ferry__uring_prep_sendv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
     struct posix_rest rest = uring_rest_vecs(op);
     if (uring_is_message(loop, op)) {
         io_uring_prep_sendmsg(sqe, op->fd, uring_msg_of(uring, sqe, op->buf, op->len),
-                              uring_send_flags(loop, op));
+                              uring_send_flags(op));
     } else if (rest.piece != NULL) {
         io_uring_prep_send(sqe, op->fd, rest.piece, rest.piece_len, MSG_NOSIGNAL);
     } else {
@@ -73,7 +73,7 @@ void ferry__uring_prep_sendmsg(ferry_loop *loop, struct io_uring_sqe *sqe, ferry
     struct msghdr *header = &uring_scratch_of(uring_of(loop), sqe)->msg;
     ferry__posix_msg_send(op, header);
     msg_rest(loop, sqe, op, header);
-    io_uring_prep_sendmsg(sqe, op->fd, header, uring_send_flags(loop, op));
+    io_uring_prep_sendmsg(sqe, op->fd, header, uring_send_flags(op));
 }
 
 void ferry__uring_prep_accept(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {

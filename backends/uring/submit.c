@@ -111,11 +111,12 @@ static inline void prep_recv(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
 }
 
 static inline void prep_send(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
+    (void)loop;
     *sqe = (struct io_uring_sqe){.opcode = IORING_OP_SEND,
                                  .fd = op->fd,
                                  .addr = (uint64_t)(uintptr_t)uring_rest_begin(op),
                                  .len = uring_rest_len(op),
-                                 .msg_flags = uring_send_flags(loop, op)};
+                                 .msg_flags = MSG_NOSIGNAL};
 }
 
 /* ---- Waiting for readiness ----------------------------------------------------------------- */
@@ -138,8 +139,7 @@ void ferry__uring_prep_wait(ferry_loop *loop, struct io_uring_sqe *sqe, const fe
     struct uring *uring = uring_of(loop);
     unsigned events = ferry__uring_poll_events(op);
     if (op->code == FERRY_OP_CONNECT || events == 0 ||
-        (events == POLLOUT && uring_is_message(loop, op) &&
-         ferry__posix_look(op->fd, FERRY_POLL_OUT) != 0)) {
+        (op->asked & ASKED_MESSAGE && ferry__posix_look(op->fd, FERRY_POLL_OUT) != 0)) {
         uring->pause = (struct __kernel_timespec){.tv_nsec = PAUSE_NS};
         io_uring_prep_timeout(sqe, &uring->pause, 0, 0);
     } else {
@@ -161,7 +161,7 @@ static void submit_rare(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op
     if (uring_of(loop)->embed.is_open) ferry__uring_embed_watch(loop, op);
 }
 
-/* What is to wait for readiness first, and sends without copying. */
+/* What is to wait for readiness first, messages, and sends without copying. */
 static void submit_unusual(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op *op) {
     if (op->bits & BIT_POLLING) {
         ferry__uring_prep_wait(loop, sqe, op);
@@ -169,6 +169,7 @@ static void submit_unusual(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op 
         ferry__uring_prep_zerocopy(loop, sqe, op);
     } else if (op->code == FERRY_OP_SEND) {
         prep_send(loop, sqe, op);
+        sqe->msg_flags = uring_send_flags(op);
     } else {
         submit_rare(loop, sqe, op);
     }
@@ -176,7 +177,7 @@ static void submit_unusual(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op 
 
 bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
     struct uring *uring = uring_of(loop);
-    const ferry_op unusual = {.asked = FERRY_ZEROCOPY, .bits = BIT_POLLING};
+    const ferry_op unusual = {.asked = FERRY_ZEROCOPY | ASKED_MESSAGE, .bits = BIT_POLLING};
     if (!uring_has_room(loop, uring)) return false;
     struct io_uring_sqe *sqe;
     if (FERRY__UNLIKELY(ferry__op_shape(op) & ferry__op_shape(&unusual))) {

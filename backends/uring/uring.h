@@ -339,8 +339,8 @@ static inline bool uring_is_message(const ferry_loop *loop, const ferry_op *op) 
  * anew: of its own tries the second would begin where the first one left off. A Unix socket takes
  * the bytes before it looks whether its receiver has room, so that what the ring sends then is an
  * empty message, with success (unix_dgram_sendmsg() in net/unix/af_unix.c, Linux 6.18). */
-static inline uint32_t uring_send_flags(const ferry_loop *loop, const ferry_op *op) {
-    return MSG_NOSIGNAL | (uring_is_message(loop, op) ? MSG_DONTWAIT : 0);
+static inline uint32_t uring_send_flags(const ferry_op *op) {
+    return MSG_NOSIGNAL | (op->asked & ASKED_MESSAGE ? MSG_DONTWAIT : 0);
 }
 
 /* After a receive that took all there was, the next would find nothing: it waits first. */

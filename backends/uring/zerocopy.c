@@ -11,6 +11,7 @@
 #include <errno.h>
 
 bool ferry__uring_zerocopy_tries(const ferry_loop *loop, ferry_op *op) {
+    if (!(op->asked & FERRY_ZEROCOPY)) return false;
     uint64_t bytes = op->code == FERRY_OP_SEND ? op->len : op->more;
     op->flags &= ~(uint32_t)ZEROCOPY_TRIED;
     if (!uring_has(uring_of(loop), URING_SEND_ZC) || bytes < FERRY_ZEROCOPY_MIN ||
@@ -26,8 +27,12 @@ void ferry__uring_prep_zerocopy(ferry_loop *loop, struct io_uring_sqe *sqe, ferr
     struct uring *uring = uring_of(loop);
     ferry__uring_kinds[op->code].prep(loop, sqe, op);
     sqe->opcode = sqe->opcode == IORING_OP_SEND ? IORING_OP_SEND_ZC : IORING_OP_SENDMSG_ZC;
-    /* The kernel goes on with what is left of a short one: one notice, not many. */
-    if (!uring_is_message(loop, op) && !(op->asked & FERRY_SOME)) sqe->msg_flags |= MSG_WAITALL;
+    if (op->asked & ASKED_MESSAGE) {
+        sqe->msg_flags = uring_send_flags(op);
+    } else if (!(op->asked & FERRY_SOME)) {
+        /* The kernel goes on with what is left of a short one: one notice, not many. */
+        sqe->msg_flags |= MSG_WAITALL;
+    }
     uring->uses[URING_SEND_ZC]++;
     if (uring_has(uring, URING_ZC_USAGE)) {
         sqe->ioprio |= IORING_SEND_ZC_REPORT_USAGE;
