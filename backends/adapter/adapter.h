@@ -60,7 +60,9 @@ struct adapter_slot {
     uint32_t next;               /* on adapter->ready or adapter->paused */
     bool is_queued : 1;          /* it is on one of these, perhaps for nothing by now */
     bool is_registered : 1;
-    bool is_tcp : 1;  /* a receive that was not filled has taken all there was */
+    /* A receive that was not filled has taken all there was: of TCP, and if the poller tells of
+     * urgent data, before which a receive stops short. */
+    bool short_is_all : 1;
     bool accepts : 1; /* accepting does not wait: it was seen to that */
     bool was_blocking : 1;
     bool knows_direct : 1, is_direct : 1; /* reads of it wait for a disk, whatever is asked */

@@ -52,7 +52,8 @@ int ferry__adapter_register(struct adapter *adapter, ferry_fd fd) {
     int error = adapter->poller->add(&adapter->poll, fd, ++slot->generation);
     if (error != 0) return error;
     slot->is_registered = true;
-    slot->is_tcp = ferry__slot(adapter->loop, fd)->kind == KIND_STREAM && is_tcp(fd);
+    slot->short_is_all = !adapter->poller->lacks_priority &&
+                         ferry__slot(adapter->loop, fd)->kind == KIND_STREAM && is_tcp(fd);
     return 0;
 }
 
@@ -138,7 +139,7 @@ static bool took_all(const struct adapter_slot *slot, const struct adapter_side 
                      uint64_t wanted) {
     bool plain = side->op->code == FERRY_OP_RECV || side->op->code == FERRY_OP_READ ||
                  side->op->code == FERRY_OP_RECV_POOL;
-    return slot->is_tcp && plain && (uint64_t)n < wanted && !(side->flags & SIDE_ENDED);
+    return slot->short_is_all && plain && (uint64_t)n < wanted && !(side->flags & SIDE_ENDED);
 }
 
 static uint32_t flags_of(const struct adapter_side *side, int64_t n, bool sends) {
@@ -344,7 +345,7 @@ static bool receive_plain(struct adapter_slot *slot, struct adapter_out *out) {
     uint32_t flags = RECORD_MORE_THERE;
     if (got < 0) { /* the system tells an error once */
         got = -errno;
-    } else if (slot->is_tcp && (size_t)got < len && !(side->flags & SIDE_ENDED)) {
+    } else if (slot->short_is_all && (size_t)got < len && !(side->flags & SIDE_ENDED)) {
         side->flags |= SIDE_TRIED;
         flags = 0;
     }
