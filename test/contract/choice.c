@@ -3,9 +3,11 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "internal.h"
 #include "tables.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -14,9 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define UID_ALONE 64123 /* that nothing else runs as */
 
 static void contract_00_describes_itself(void **state) {
     (void)state;
@@ -355,6 +361,63 @@ static void contract_00_a_refused_backend_is_told(void **state) {
     }
 }
 
+/* A user of its own, since the limit counts what all programs of a user have locked. */
+static int helper_open_short_of_memory(void) {
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    if (setrlimit(RLIMIT_MEMLOCK, &none) != 0) return 1;
+    if (geteuid() == 0 && (setgid(UID_ALONE) != 0 || setuid(UID_ALONE) != 0)) return 1;
+    return helper_open_auto();
+}
+
+static void contract_00_no_memory_for_a_ring_is_told(void **state) {
+    (void)state;
+    static struct helper_result result;
+    helper_run("open_short_of_memory", NULL, &result);
+    if (result.status != 0 || !strstr(result.output, "outcome FERRY_OK") ||
+        !strstr(result.output,
+                FERRY_TEST_URING ? "backend epoll\nrefused uring" : "backend epoll\n")) {
+        fail_msg("status %d:\n%s", result.status, result.output);
+    }
+}
+
+static void copy_program(const char *to) {
+    static char bytes[1 << 16];
+    int source = open(test_program(), O_RDONLY | O_CLOEXEC);
+    int copy = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    ssize_t count;
+    assert_true(source >= 0 && copy >= 0);
+    while ((count = read(source, bytes, sizeof bytes)) > 0) {
+        assert_int_equal(write(copy, bytes, (size_t)count), count);
+    }
+    assert_int_equal(count, 0);
+    assert_int_equal(fchown(copy, UID_ALONE, (gid_t)-1), 0);
+    assert_int_equal(fchmod(copy, 04755), 0);
+    close(source);
+    close(copy);
+}
+
+static int helper_open_set_uid(void) {
+    /* A sanitizer looks for leaks as a debugger would, which needs one user and the right to. That
+     * the program was started as privileged stays. */
+    uid_t user = geteuid();
+    if (setresuid(user, user, user) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) return 1;
+    return helper_open_auto();
+}
+
+/* Who runs a program with another's rights has no say in how it does its work. */
+static void contract_00_a_set_uid_program_ignores_the_environment(void **state) {
+    (void)state;
+    static struct helper_result result;
+    const char *const env[] = {"FERRY_BACKEND=none", NULL};
+    const char *copy = temp_path("set-uid");
+    if (geteuid() != 0) test_skip("only root can make a program run as another user");
+    copy_program(copy);
+    helper_run_copy(copy, "open_set_uid", env, &result);
+    if (result.status != 0 || !strstr(result.output, "outcome FERRY_OK")) {
+        fail_msg("status %d:\n%s", result.status, result.output);
+    }
+}
+
 /* ---- The backend that refuses everything
  * ------------------------------------------------------------- */
 
@@ -390,11 +453,14 @@ static void none_leaves_the_words_usable(void **state) {
     assert_int_equal(ferry_loop_close(NULL), 0);
 }
 
-const struct contract_helper choice_helpers[] = {{"open_auto", helper_open_auto},
-                                                 {"open_masked", helper_open_masked},
-                                                 {"open_refused", helper_open_refused},
-                                                 {"open_or_be_killed", helper_open_or_be_killed},
-                                                 {NULL, NULL}};
+const struct contract_helper choice_helpers[] = {
+    {"open_auto", helper_open_auto},
+    {"open_masked", helper_open_masked},
+    {"open_refused", helper_open_refused},
+    {"open_or_be_killed", helper_open_or_be_killed},
+    {"open_set_uid", helper_open_set_uid},
+    {"open_short_of_memory", helper_open_short_of_memory},
+    {NULL, NULL}};
 
 const struct contract_test choice_tests[] = {
     {"contract_00_describes_itself", contract_00_describes_itself, 0},
@@ -408,6 +474,9 @@ const struct contract_test choice_tests[] = {
     {"contract_00_a_refused_backend_is_told", contract_00_a_refused_backend_is_told, 0},
     {"contract_00_a_forced_backend_asks_for_no_ring", contract_00_a_forced_backend_asks_for_no_ring,
      0},
+    {"contract_00_no_memory_for_a_ring_is_told", contract_00_no_memory_for_a_ring_is_told, 0},
+    {"contract_00_a_set_uid_program_ignores_the_environment",
+     contract_00_a_set_uid_program_ignores_the_environment, 0},
     {NULL, NULL, 0}};
 
 const struct contract_test none_tests[] = {

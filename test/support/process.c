@@ -111,7 +111,12 @@ static int output_read(int fd, char *text, size_t size, uint64_t until_ns) {
 }
 
 void helper_run(const char *name, const char *const *env, struct helper_result *result) {
-    char *const argv[] = {(char *)(uintptr_t)test_program(),
+    helper_run_copy(test_program(), name, env, result);
+}
+
+void helper_run_copy(const char *program, const char *name, const char *const *env,
+                     struct helper_result *result) {
+    char *const argv[] = {(char *)(uintptr_t)program,
                           (char *)(uintptr_t) "--helper",
                           (char *)(uintptr_t)name,
                           (char *)(uintptr_t) "--config",
@@ -123,7 +128,7 @@ void helper_run(const char *name, const char *const *env, struct helper_result *
     int output = -1, status = 0;
 
     memset(result, 0, sizeof *result);
-    pid_t pid = process_start(test_program(), argv, all, &output);
+    pid_t pid = process_start(program, argv, all, &output);
     assert_true(pid > 0);
     int late = output_read(output, result->output, sizeof result->output, clock_ns() + HELPER_MAX);
     close(output);

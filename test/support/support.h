@@ -177,6 +177,9 @@ struct helper_result {
 /* Runs this program again as the helper of that name, on the same configuration. env: more
  * environment, "NAME=value", ends with NULL; may be NULL. Fails the test after 20 seconds. */
 void helper_run(const char *name, const char *const *env, struct helper_result *result);
+/* The same with a copy of this program. */
+void helper_run_copy(const char *program, const char *name, const char *const *env,
+                     struct helper_result *result);
 
 /* ---- For the runner
  * ------------------------------------------------------------------------------ */
