@@ -42,6 +42,7 @@
 #define TROUBLE_TABLES(X)                                                                          \
     X(trouble_descriptors_tests)                                                                   \
     X(trouble_edges_tests)                                                                         \
+    X(trouble_many_tests)                                                                          \
     X(trouble_arguments_tests)                                                                     \
     X(trouble_lengths_tests)                                                                       \
     X(trouble_vectors_tests)                                                                       \

@@ -1,0 +1,350 @@
+/* trouble_many.c - many descriptors of which few do something, one that does all, peers that die
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "tables.h"
+#include "trouble_stage.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- Ten thousand, one in a hundred active ------------------------------------------------------
+ */
+
+#define MANY 10000
+#define ACTIVE 100
+#define ROUNDS 20
+
+static struct many {
+    struct probe probe;
+    ferry_fd fds[2];
+    char byte;
+} many[MANY];
+
+/* 37 has no divisor in common with 10,000: no two of a round are the same, and they lie apart. */
+static int active_at(int round, int k) {
+    return (7 * round + 37 * k) % MANY;
+}
+
+/* A process of its own, for its descriptors: connects them all in order, and sends on the active
+ * ones of each round that it reads the number of. */
+static void many_peers(const ferry_addr *addr, int commands) {
+    static int fds[MANY];
+    unsigned char round;
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (fds[i] < 0) _exit(1);
+        plain_connect(fds[i], addr);
+    }
+    while (read(commands, &round, 1) == 1) {
+        for (int k = 0; k < ACTIVE; k++) {
+            if (send(fds[active_at(round, k)], &round, 1, MSG_NOSIGNAL) != 1) _exit(1);
+        }
+    }
+    _exit(0);
+}
+
+static void trouble_many_of_which_few_are_active(void **state) {
+    (void)state;
+    ferry_addr addr;
+    char text[400];
+    int commands[2], status = 1;
+    if (set_fd_limit(MANY + 200) != 0) test_skip("10,200 descriptors are not allowed");
+    memset(many, 0, sizeof many);
+    snprintf(text, sizeof text, "unix:%s", temp_path("many"));
+    assert_int_equal(ferry_addr_parse(&addr, text), 0);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(listener >= 0);
+    assert_int_equal(bind(listener, (const void *)addr.data.bytes, addr.len), 0);
+    assert_int_equal(listen(listener, 100), 0);
+    assert_int_equal(pipe(commands), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(commands[1]);
+        close(listener);
+        many_peers(&addr, commands[0]);
+    }
+    close_far(commands[0]);
+    ferry_loop *loop = test_loop();
+    for (int i = 0; i < MANY; i++) {
+        many[i].fds[0] = accept(listener, NULL, NULL);
+        assert_true(many[i].fds[0] >= 0);
+        ferry_recv(loop, &many[i].probe.op, many[i].fds[0], &many[i].byte, 1, 0, probe_done);
+    }
+    for (unsigned char round = 0; round < ROUNDS; round++) {
+        assert_int_equal(write(commands[1], &round, 1), 1);
+        for (int k = 0; k < ACTIVE; k++) {
+            struct many *active = &many[active_at(round, k)];
+            expect_all(loop, &active->probe, 1, 1, 0);
+            assert_int_equal(active->byte, round);
+            active->probe.calls = active->probe.finals = 0;
+            ferry_again(loop, &active->probe.op);
+        }
+    }
+    for (int i = 0; i < MANY; i++) assert_int_equal(many[i].probe.calls, 0);
+    close_far(commands[1]);
+    while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);
+    assert_int_equal(status, 0);
+    for (int i = 0; i < MANY; i++) expect_all(loop, &many[i].probe, 0, 0, FERRY_EOF);
+    for (int i = 0; i < MANY; i++) close_near(loop, many[i].fds[0]);
+    close_far(listener);
+    finish(loop);
+}
+
+/* ---- One flooded, a hundred that wait
+ * ------------------------------------------------------------
+ */
+
+#define WAITING 100
+#define TURNS_MAX 4
+
+static struct {
+    ferry_loop *loop;
+    ferry_op op;
+    char bytes[4096];
+    atomic_int stop;
+    uint64_t calls;
+    unsigned turn, last; /* of the loop; the one in which the last of those that wait was called */
+    int served;
+} flood;
+
+static void *flood_sends(void *arg) {
+    static const char bytes[65536];
+    const ferry_fd *fd = arg;
+    while (!atomic_load(&flood.stop)) (void)!send(*fd, bytes, sizeof bytes, MSG_NOSIGNAL);
+    return NULL;
+}
+
+static void flood_came(ferry_op *op) {
+    flood.calls++;
+    if (op->result > 0) ferry_again(flood.loop, op);
+}
+
+static void waiting_came(ferry_op *op) {
+    probe_done(op);
+    flood.served++;
+    flood.last = flood.turn;
+}
+
+/* Each of those that wait is served in one of the next turns, though another always has more. A
+ * thread of the library's may need a while to see what has come: while it has not been there, the
+ * turns go on with what it found before. So the best of some tries counts. */
+static void contract_14_a_hundred_beside_a_flood(void **state) {
+    (void)state;
+    ferry_loop *loop = test_loop();
+    ferry_fd fds[2];
+    pthread_t thread;
+    unsigned turns_least = UINT32_MAX;
+    memset(&flood, 0, sizeof flood);
+    flood.loop = loop;
+    memset(many, 0, sizeof many);
+    tcp_pair(loop, fds);
+    for (int i = 0; i < WAITING; i++) {
+        unix_pair(many[i].fds, SOCK_STREAM);
+        ferry_recv(loop, &many[i].probe.op, many[i].fds[0], &many[i].byte, 1, 0, waiting_came);
+    }
+    ferry_recv(loop, &flood.op, fds[0], flood.bytes, sizeof flood.bytes, 0, flood_came);
+    assert_int_equal(pthread_create(&thread, NULL, flood_sends, &fds[1]), 0);
+    for (int try = 0; try < 50 && turns_least > TURNS_MAX; try++) {
+        uint64_t before = flood.calls;
+        while (flood.calls < before + 100) ferry_run(loop, FERRY_RUN_ONCE);
+        for (int i = 0; i < WAITING; i++) plain_send(many[i].fds[1], "w", 1);
+        flood.served = 0;
+        for (flood.turn = 1; flood.served < WAITING; flood.turn++) {
+            ferry_run(loop, FERRY_RUN_ONCE);
+            assert_true(flood.turn < 1000000);
+        }
+        assert_true(flood.calls > before);
+        if (flood.last < turns_least) turns_least = flood.last;
+        for (int i = 0; i < WAITING; i++) {
+            assert_int_equal(many[i].probe.result, 1);
+            ferry_again(loop, &many[i].probe.op);
+        }
+    }
+    if (turns_least > TURNS_MAX) fail_msg("the last was served in turn %u", turns_least);
+    atomic_store(&flood.stop, 1);
+    assert_int_equal(shutdown(fds[0], SHUT_RDWR), 0);
+    run_for(loop, MS);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (int i = 0; i < WAITING; i++) {
+        close_near(loop, many[i].fds[0]);
+        close_far(many[i].fds[1]);
+    }
+    close_near(loop, fds[0]);
+    close_far(fds[1]);
+    finish(loop);
+}
+
+/* ---- Peers that are killed
+ * -----------------------------------------------------------------------
+ */
+
+#define TRANSFERS 8
+#define TRANSFER_BYTES (8 * MIB)
+
+/* Sends a part of what the one half of its peers wait for, takes a part of what the others send. */
+static void peer_in_transfer(ferry_fd fds[TRANSFERS][2]) {
+    static char bytes[100000];
+    for (int i = 0; i < TRANSFERS; i++) {
+        close(fds[i][0]);
+        if (i % 2 == 0) {
+            if (send(fds[i][1], bytes, sizeof bytes, MSG_NOSIGNAL) < 0) _exit(1);
+        } else {
+            if (recv(fds[i][1], bytes, sizeof bytes, 0) < 0) _exit(1);
+        }
+    }
+    for (;;) pause();
+}
+
+/* Its sockets go with it: who waits for the rest is told, whatever had come counts. */
+static void trouble_peer_is_killed_in_transfer(void **state) {
+    (void)state;
+    ferry_loop *loop = test_loop();
+    ferry_fd fds[TRANSFERS][2];
+    struct probe p[TRANSFERS];
+    char *bytes = malloc(TRANSFERS * TRANSFER_BYTES);
+    int status = 0;
+    assert_non_null(bytes);
+    memset(bytes, 0, TRANSFERS * TRANSFER_BYTES);
+    memset(p, 0, sizeof p);
+    for (int i = 0; i < TRANSFERS; i++) tcp_pair(loop, fds[i]);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) peer_in_transfer(fds);
+    for (size_t i = 0; i < TRANSFERS; i++) {
+        char *at = bytes + i * TRANSFER_BYTES;
+        close_far(fds[i][1]);
+        if (i % 2 == 0) {
+            ferry_recv(loop, &p[i].op, fds[i][0], at, TRANSFER_BYTES, FERRY_ALL, probe_done);
+        } else {
+            ferry_send(loop, &p[i].op, fds[i][0], at, TRANSFER_BYTES, 0, probe_done);
+        }
+    }
+    run_for(loop, 50 * MS);
+    for (int i = 0; i < TRANSFERS; i++) assert_int_equal(p[i].calls, 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    probe_wait_all(loop, p, TRANSFERS);
+    for (int i = 0; i < TRANSFERS; i++) {
+        int ended = i % 2 == 0 && p[i].result == 100000;
+        int reset = p[i].result == FERRY_ECONNRESET || p[i].result == FERRY_EPIPE;
+        assert_int_equal(p[i].finals, 1);
+        if (!ended && !reset) {
+            fail_msg("transfer %d: result %lld, %llu bytes", i, (long long)p[i].result,
+                     (unsigned long long)p[i].transferred);
+        }
+        assert_true(p[i].transferred < TRANSFER_BYTES);
+    }
+    for (int i = 0; i < TRANSFERS; i++) close_near(loop, fds[i][0]);
+    free(bytes);
+    finish(loop);
+}
+
+/* ---- Nothing to do
+ * -------------------------------------------------------------------------------
+ */
+
+#define OTHERS_MAX 16
+#define IDLE_NS SECOND
+
+static struct {
+    ferry_loop *loop;
+    struct probe posted;
+    long others[OTHERS_MAX]; /* threads that were there before the loop */
+    size_t other_count;
+    uint64_t switches[2];
+} idle;
+
+static int is_other(long thread) {
+    if (thread == syscall(SYS_gettid)) return 1;
+    for (size_t i = 0; i < idle.other_count; i++) {
+        if (idle.others[i] == thread) return thread != getpid();
+    }
+    return 0;
+}
+
+/* How often the threads of interest have given up the processor to wait. */
+static uint64_t count_switches(int list_only) {
+    uint64_t sum = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *task;
+    assert_non_null(tasks);
+    while ((task = readdir(tasks)) != NULL) {
+        char path[300], line[200];
+        unsigned long long switches;
+        long thread = strtol(task->d_name, NULL, 10);
+        if (thread == 0) continue;
+        if (list_only && idle.other_count < OTHERS_MAX) idle.others[idle.other_count++] = thread;
+        if (is_other(thread)) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", task->d_name);
+        FILE *status = fopen(path, "re");
+        while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+            if (sscanf(line, "voluntary_ctxt_switches: %llu", &switches) == 1) sum += switches;
+        }
+        if (status != NULL) fclose(status);
+    }
+    closedir(tasks);
+    return sum;
+}
+
+static void *idle_count(void *arg) {
+    (void)arg;
+    sleep_ns(200 * MS); /* until all sleep */
+    idle.switches[0] = count_switches(0);
+    sleep_ns(IDLE_NS);
+    idle.switches[1] = count_switches(0);
+    if (ferry_post(idle.loop, &idle.posted.op, probe_done) != 0) abort();
+    return NULL;
+}
+
+/* All wait, and nobody looks around meanwhile, neither the loop nor any thread of the library's:
+ * who did would go to sleep again, and be counted. A machine that is busy may have put off the
+ * going to sleep: once is enough. */
+static void ops_idle_wakes_nobody(void **state) {
+    (void)state;
+    const struct itimerval never = {.it_value = {.tv_sec = 0}};
+    memset(&idle, 0, sizeof idle);
+    memset(many, 0, sizeof many);
+    setitimer(ITIMER_REAL, &never, NULL); /* of the configuration with an alarm */
+    (void)count_switches(1);
+    idle.loop = test_loop();
+    for (int i = 0; i < WAITING; i++) {
+        unix_pair(many[i].fds, SOCK_STREAM);
+        ferry_recv(idle.loop, &many[i].probe.op, many[i].fds[0], &many[i].byte, 1, 0, probe_done);
+    }
+    run_for(idle.loop, 5 * MS);
+    for (int try = 0; try == 0 || idle.switches[0] != idle.switches[1]; try++) {
+        pthread_t thread;
+        assert_true(try < 5);
+        memset(&idle.posted, 0, sizeof idle.posted);
+        assert_int_equal(pthread_create(&thread, NULL, idle_count, NULL), 0);
+        while (idle.posted.finals == 0) ferry_run(idle.loop, FERRY_RUN_ONCE);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+    }
+    for (int i = 0; i < WAITING; i++) {
+        close_near(idle.loop, many[i].fds[0]);
+        close_far(many[i].fds[1]);
+    }
+    finish(idle.loop);
+}
+
+const struct contract_test trouble_many_tests[] = {
+    {"trouble_many_of_which_few_are_active", trouble_many_of_which_few_are_active, 60},
+    {"contract_14_a_hundred_beside_a_flood", contract_14_a_hundred_beside_a_flood, 60},
+    {"trouble_peer_is_killed_in_transfer", trouble_peer_is_killed_in_transfer, 0},
+    {"ops_idle_wakes_nobody", ops_idle_wakes_nobody, 60},
+    {NULL, NULL, 0},
+};
