@@ -128,6 +128,20 @@ def measure_idle(build, backends, progress):
     return goals
 
 
+def measure_reads(build, backends, progress):
+    """A cached read beside a plain one: a line for each backend."""
+    goals = []
+    for name in backends:
+        progress.show("measuring cached reads", f"on {name}")
+        done = subprocess.run([f"{build}/bench/read", name, f"{build}/tmp/read"],
+                              env=environment(), text=True, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise Failure(f"read on {name}: {done.stderr.strip() or 'failed'}")
+        rounds = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+        goals += report.read_goals(f"ferry {name}", rounds, name != "uring")
+    return goals
+
+
 def measure_parts(build, backends, progress):
     """Ferry's own parts, without a peer: a line for each backend."""
     lines = []
@@ -167,6 +181,7 @@ def run(build, full):
         copy_lines, copy_goals = measure_copy(build, backends, full, progress)
         http_lines, http_goals = measure_http(build, backends, full, progress)
         idle_goals = measure_idle(build, backends, progress)
+        read_goals = measure_reads(build, backends, progress)
         parts = measure_parts(build, backends, progress) if full else []
     finally:
         progress.end()
@@ -177,7 +192,7 @@ def run(build, full):
     if parts:
         print("\nparts, median of 7 runs\n" + "\n".join(parts))
     print("\ngoals (the lower and upper quartile in brackets)")
-    print("\n".join(goals + copy_goals + http_goals + idle_goals + notes))
+    print("\n".join(goals + copy_goals + http_goals + idle_goals + read_goals + notes))
     print(f"every byte was compared; it took {time.monotonic() - began:.0f} s")
 
 

@@ -114,6 +114,15 @@ def idle_goals(subject, memory, connections):
             f"(<= 300): {verdict(memory <= 300)}"]
 
 
+def read_goals(subject, rounds, limited):
+    """limited: where the read needs no hand-over. A ring's goes there and back, one at a time."""
+    plain = statistics.median(plain for plain, _ in rounds)
+    ratio = quartiles([ferry / plain for plain, ferry in rounds])
+    limit = f" (<= 1.60): {verdict(ratio[1] <= 1.60)}" if limited else ""
+    return [f"  {subject}, a cached read of 4 KiB, one at a time: CPU {spread(ratio)} x pread, which "
+            f"takes {plain:.0f} ns{limit}"]
+
+
 def copy_goals(rounds, subject):
     against_cp = ratios(rounds, subject, "cp", "wall_ns")
     return [f"  {subject}, copy takes {spread(against_cp)} x cp --reflink=never (<= 1.00): "
