@@ -3,9 +3,13 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "internal.h"
 #include "tables.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -233,6 +237,106 @@ static void contract_05_in_its_own_callback(void **state) {
     test_close(loop);
 }
 
+/* ---- A cancel against what comes ------------------------------------------------------------- */
+
+#define TRIES 10000
+#define WAIT_MAX (1u << 20)
+
+static struct {
+    ferry_loop *loop;
+    ferry_fd fds[2];   /* ours, the peer's */
+    atomic_uint asked; /* how many bytes the peer is to have sent */
+    unsigned wait;
+    unsigned data, cancels; /* how often either was first */
+} race;
+
+static void *peer_runs(void *arg) {
+    (void)arg;
+    for (unsigned sent = 0; sent < TRIES; sent++) {
+        char byte = (char)sent;
+        while (atomic_load(&race.asked) == sent) sched_yield();
+        plain_send(race.fds[1], &byte, 1);
+    }
+    return NULL;
+}
+
+/* The wait before the cancel finds by itself where either may win: a little less after the byte was
+ * first, a little more after the cancel was. */
+static void count_winner(int came) {
+    unsigned step = race.wait / 8 + 1;
+    if (came) {
+        race.data++;
+        race.wait -= race.wait > step ? step : race.wait;
+    } else {
+        race.cancels++;
+        if (race.wait < WAIT_MAX) race.wait += step;
+    }
+}
+
+/* The loop's own thread looks for the byte meanwhile. */
+static void turns_then_cancel(struct probe *p) {
+    atomic_fetch_add(&race.asked, 1);
+    for (unsigned i = 0; i < race.wait && p->calls == 0; i++) {
+        assert_true(ferry_run(race.loop, FERRY_RUN_NOWAIT) >= 0);
+    }
+    ferry_cancel(race.loop, &p->op);
+}
+
+/* The loop is away meanwhile. */
+static void spin_then_cancel(ferry_op *op) {
+    struct probe *p = op->user;
+    atomic_fetch_add(&race.asked, 1);
+    for (unsigned i = 0; i < race.wait; i++) atomic_thread_fence(memory_order_seq_cst);
+    ferry_cancel(race.loop, &p->op);
+}
+
+/* Each byte is received once, by the receive that was to be cancelled or by the one after it. */
+static void race_once(int in_callback, char expected) {
+    struct probe p = {.calls = 0}, next = {.calls = 0};
+    ferry_op nop = {.user = &p};
+    char byte = 0;
+    ferry_recv(race.loop, &p.op, race.fds[0], &byte, 1, 0, probe_done);
+    assert_true(ferry_run(race.loop, FERRY_RUN_NOWAIT) >= 0);
+    if (in_callback) ferry_nop(race.loop, &nop, 0, spin_then_cancel);
+    else turns_then_cancel(&p);
+    run_done(race.loop);
+    assert_true(is_cancelled_or(&p, 1));
+    assert_int_equal(p.transferred, p.result == 1);
+    count_winner(p.result == 1);
+    if (p.result != 1) {
+        ferry_recv(race.loop, &next.op, race.fds[0], &byte, 1, 0, probe_done);
+        run_done(race.loop);
+        probe_check(&next, 1);
+    }
+    assert_int_equal(byte, expected);
+}
+
+static void race_often(int in_callback) {
+    pthread_t thread;
+    memset(&race, 0, sizeof race);
+    race.loop = test_loop();
+    tcp_pair(race.loop, race.fds);
+    assert_int_equal(pthread_create(&thread, NULL, peer_runs, NULL), 0);
+    for (unsigned try = 0; try < TRIES; try++) race_once(in_callback, (char)try);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_in_range(race.data, TRIES / 100, TRIES);
+    assert_in_range(race.cancels, TRIES / 100, TRIES);
+    test_close(race.loop);
+    for (int i = 0; i < 2; i++) close(race.fds[i]);
+}
+
+static void contract_05_either_the_cancel_or_the_data(void **state) {
+    (void)state;
+    race_often(0);
+}
+
+/* Where a thread of the library's receives all the time. The one that only stands in for a loop
+ * that is away comes after some milliseconds, too late for so many tries. */
+static void contract_05_a_cancel_while_another_thread_receives(void **state) {
+    (void)state;
+    if (strstr(test_config(), "dedicated")) race_often(1);
+}
+
 const struct contract_test rule_05_race_tests[] = {
     {"contract_05_nops_and_timers", contract_05_nops_and_timers, 0},
     {"contract_05_half_a_receive", contract_05_half_a_receive, 0},
@@ -243,4 +347,7 @@ const struct contract_test rule_05_race_tests[] = {
      contract_05_close_and_post_are_never_cancelled, 0},
     {"contract_05_file_operations", contract_05_file_operations, 0},
     {"contract_05_in_its_own_callback", contract_05_in_its_own_callback, 0},
+    {"contract_05_either_the_cancel_or_the_data", contract_05_either_the_cancel_or_the_data, 120},
+    {"contract_05_a_cancel_while_another_thread_receives",
+     contract_05_a_cancel_while_another_thread_receives, 120},
     {NULL, NULL, 0}};
