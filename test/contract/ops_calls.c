@@ -177,10 +177,12 @@ static void ops_calls_of_an_echo_server(void **state) {
     int is_ring = strcmp(test_backend(), "uring") == 0;
     assert_true(calls.enters <= turns + 2 && (!is_ring || calls.enters + 2 >= turns));
     assert_true(calls.enters <= 2 * ECHOES / 4);
-    /* Where the system only tells of readiness, each transfer is a call, and none is for nothing.
-     */
+    /* Where the system only tells of readiness, each transfer is a call, and none is for nothing;
+     * but kqueue does not tell of urgent data, before which a receive stops short, so that there
+     * another looks for more. */
+    unsigned each = strcmp(test_backend(), "kqueue") == 0 ? 3 : 2;
     if (is_ring) assert_int_equal(calls.transfers, 0);
-    assert_true(calls.transfers <= 2 * ECHOES + 2 * CONNECTIONS);
+    assert_true(calls.transfers <= each * ECHOES + 2 * CONNECTIONS);
 #if !defined(TEST_ASAN) && !defined(TEST_TSAN) /* which make calls of their own */
     if (is_ring) assert_true(calls.others <= 50);
     /* A descriptor is looked at, and registered, once. With a thread there are futexes, too, and
