@@ -264,15 +264,15 @@ static void trouble_files_unmapped(void **state) {
 /* What waits for a worker: on names below dir, and on what is open. */
 static size_t submit_waiting(ferry_loop *loop, struct probe *p, ferry_fd dir, ferry_fd file,
                              char name[2][16]) {
-    static char buf[4096];
+    static char target[4096], entries[4096];
     size_t n = 0;
     strcpy(name[0], "aXXXXXX");
     strcpy(name[1], "bXXXXXX");
     ferry_temp_file(loop, &p[n++].op, dir, name[0], 0, probe_done);
     ferry_temp_dir(loop, &p[n++].op, dir, name[1], 0, probe_done);
     ferry_chmod(loop, &p[n++].op, dir, "file", 0, 0, probe_done);
-    ferry_readlink(loop, &p[n++].op, dir, "link", buf, sizeof buf, 0, probe_done);
-    ferry_list(loop, &p[n++].op, dir, buf, sizeof buf, 0, probe_done);
+    ferry_readlink(loop, &p[n++].op, dir, "link", target, sizeof target, 0, probe_done);
+    ferry_list(loop, &p[n++].op, dir, entries, sizeof entries, 0, probe_done);
     ferry_copy(loop, &p[n++].op, dir, 0, file, 0, 4, FERRY_ALL, probe_done);
     ferry_copy(loop, &p[n++].op, file, 0, dir, 100, 4, FERRY_ALL, probe_done);
     return n;
