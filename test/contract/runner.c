@@ -251,6 +251,12 @@ static int main_all(const struct arguments *arguments) {
     return counts.failed ? EXIT_FAILED : EXIT_PASSED;
 }
 
+/* Most tests wait half of their time. */
+static unsigned children_default(void) {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors < 1 ? 2 : processors > 8 ? 16 : 2 * (unsigned)processors;
+}
+
 int main(int argc, char **argv) {
     static char program[PATH_MAX];
     struct arguments arguments;
@@ -259,7 +265,7 @@ int main(int argc, char **argv) {
     program[len > 0 ? len : 0] = 0;
     arguments.options.program = program;
     arguments.options.skips = FERRY_TEST_SKIPS;
-    arguments.options.children = 2;
+    arguments.options.children = children_default();
 
     for (int at = 1; at < argc;) {
         at = argument_take(&arguments, argc, argv, at);
