@@ -69,8 +69,7 @@ const struct contract_helper ops_calls_helpers[] = {{"echo_counted", helper_echo
 /* ---- The clients ---------------------------------------------------------------------------- */
 
 static pid_t strace_start(const char *trace, const ferry_fd *server, int output) {
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid > 0) return pid;
     for (int i = 0; i < CONNECTIONS; i++) {
         if (dup2(server[i], SERVER_FD + i) < 0) _exit(99);

@@ -224,8 +224,7 @@ static void ops_dump_services(void **state) {
     ferry_watcher watcher = {.buf = changes, .len = sizeof changes};
     ferry_exit how;
     assert_int_equal(mkdir(path, 0700), 0);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         for (;;) pause();
     }
@@ -648,8 +647,7 @@ static void ops_dump_refuses(void **state) {
     assert_int_equal(in.calls, 1);
     atomic_store(&gate.open, 1);
     run_done(in.loop);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         _exit(ferry_dump(in.loop, tries, &in) == FERRY_EFORKED &&
                       ferry_dump_print(in.loop, 2) == FERRY_EFORKED &&

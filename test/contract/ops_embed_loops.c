@@ -297,8 +297,7 @@ static int helper_idle(void) {
 static pid_t strace_start(const char *trace) {
     char config[96]; /* without the alarm */
     snprintf(config, sizeof config, "%.*s", (int)strcspn(test_config(), "+"), test_config());
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid != 0) return pid;
     setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* which would be a tracer, too */
     execlp("strace", "strace", "-f", "-qq", "-o", trace, test_program(), "--helper", "embed_idle",

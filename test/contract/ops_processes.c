@@ -21,8 +21,7 @@
 
 /* A child that waits until `hold` is written to or closed by all others, then exits with status. */
 static pid_t child_begin(const ferry_fd hold[2], int status) {
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         char byte;
         if (hold != NULL) {
@@ -137,8 +136,7 @@ static void ops_process_signal(void **state) {
 }
 
 static pid_t child_aborts(void) {
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         struct rlimit limit;
         if (chdir(temp_path("")) != 0 || getrlimit(RLIMIT_CORE, &limit) != 0) _exit(1);
@@ -343,8 +341,7 @@ static void ops_process_grandchild(void **state) {
     pid_t grandchild = 0;
     hold_open(hold);
     hold_open(tell);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         pid_t inner = child_begin(hold, 0);
         _exit(write(tell[1], &inner, sizeof inner) == sizeof inner ? 9 : 1);

@@ -243,8 +243,7 @@ static void ops_registered_in_a_forked_child(void **state) {
     char *memory = pages(1);
     ferry_vec piece = {memory, PAGE};
     assert_int_equal(ferry_buffers_register(loop, &piece, 1), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
+    pid_t child = test_fork();
     if (child == 0) {
         int wrong = ferry_buffers_register(loop, &piece, 1) != FERRY_EFORKED;
         wrong += ferry_buffers_unregister(loop) != FERRY_EFORKED;

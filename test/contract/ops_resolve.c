@@ -310,8 +310,7 @@ static void contract_11_resolver_threads_after_a_fork(void **state) {
     ferry_addr addr;
     ferry_query query = {.host = FIGURES_FOR_THREADS};
     assert_int_equal(resolve(loop, &query, &addr, 1), 1);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) _exit(ferry_loop_close(loop) == 0 ? child_resolves() : 1);
     int status = 0;
     while (waitpid(pid, &status, 0) < 0) {

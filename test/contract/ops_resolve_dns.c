@@ -103,8 +103,7 @@ static pid_t dnsmasq_start(void) {
                                             "--cname=alias.example,four.example",
                                             "--local=/example/",
                                             NULL};
-    pid_t parent = getpid(), pid = fork();
-    assert_true(pid >= 0);
+    pid_t parent = getpid(), pid = test_fork();
     if (pid == 0) {
         /* It must not outlive the test, however that ends. */
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) _exit(126);

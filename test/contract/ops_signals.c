@@ -130,8 +130,7 @@ static void ops_signal_of_a_child(void **state) {
     ferry_loop *loop = test_loop();
     struct probe p = {.calls = 0};
     ferry_signal(loop, &p.op, SIGCHLD, 0, probe_done);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) _exit(3);
     probe_wait(loop, &p);
     assert_true(p.result >= 1);
@@ -586,8 +585,7 @@ static void ops_signal_in_a_forked_child(void **state) {
     struct sum sum = {.loop = loop};
     ferry_signal(loop, &sum.probe.op, SIGUSR1, FERRY_MULTI, on_some);
     for (int round = 0; round < 5; round++) {
-        pid_t pid = fork();
-        assert_true(pid >= 0);
+        pid_t pid = test_fork();
         if (pid == 0) _exit(child_main(loop));
         int status = 0;
         while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);

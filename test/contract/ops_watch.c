@@ -272,8 +272,7 @@ static void ops_watch_wakes_a_loop_that_sleeps(void **state) {
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
     watched_begin(loop, &w, d);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         sleep_ns(20 * MS);
         _exit(mkdir(in(d, "x"), 0700));
@@ -324,8 +323,7 @@ static void ops_watch_and_a_forked_child(void **state) {
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
     watched_begin(loop, &w, d);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) _exit(ferry_loop_close(loop));
     int status = 0;
     while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);

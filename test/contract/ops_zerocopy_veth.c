@@ -115,8 +115,7 @@ static pid_t namespaces_make(int *from) {
     if (unshare(CLONE_NEWNET) != 0) test_skip("network namespaces cannot be made");
     assert_int_equal(pipe(to_far), 0);
     assert_int_equal(pipe(to_near), 0);
-    pid_t far = fork();
-    assert_true(far >= 0);
+    pid_t far = test_fork();
     if (far == 0) _exit(far_run(to_near[1], to_far[0]));
     close(to_near[1]);
     close(to_far[0]);

@@ -31,12 +31,6 @@ static void expect_good(pid_t pid) {
     }
 }
 
-static pid_t fork_here(void) {
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    return pid;
-}
-
 /* ---- A thousand forks ------------------------------------------------------------------ */
 
 #define FORKS 1000
@@ -95,7 +89,7 @@ static void contract_11_a_thousand_forks(void **state) {
         if (i % 3 == 0) assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
         if (i % 2) plain_send(fds[1], message, MESSAGE);
         if (i % 100 == 0) assert_int_equal(ferry_post(loop, &post.op, probe_done), 0);
-        pid_t pid = fork_here();
+        pid_t pid = test_fork();
         if (pid == 0) child(loop, i);
         if (i % 2 == 0) plain_send(fds[1], message, MESSAGE);
         while (e.echoes <= i) assert_true(ferry_run(loop, FERRY_RUN_ONCE) >= 0);
@@ -179,7 +173,7 @@ static void contract_11_forked_child_gives_everything_back(void **state) {
     assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 1);
     assert_int_equal(ferry_post(loop, &post.op, probe_done), 0);
     size_t had = list_fds(NULL, 0);
-    pid_t pid = fork_here();
+    pid_t pid = test_fork();
     if (pid == 0) child_gives_back(loop);
     expect_good(pid);
     assert_int_equal(list_fds(NULL, 0), had);
@@ -204,7 +198,7 @@ static int helper_submit_in_a_child(void) {
     char buf[4];
     int fds[2];
     unix_pair(fds, SOCK_STREAM);
-    pid_t pid = fork_here();
+    pid_t pid = test_fork();
     if (pid == 0) {
         ferry_recv(loop, &op, fds[0], buf, 4, 0, NULL);
         _exit(CHILD_GOOD);

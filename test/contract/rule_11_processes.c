@@ -29,8 +29,9 @@ enum {
 
 static int own_loop_works(void) {
     ferry_loop *loop = NULL;
+    ferry_config config = {.size = 0};
     struct probe p = {.calls = 0};
-    if (ferry_loop_open(&loop, NULL) != 0) return 0;
+    if (test_open(&loop, &config) != 0) return 0;
     ferry_timer(loop, &p.op, 1000, 0, 0, probe_done);
     return ferry_run(loop, FERRY_RUN_DONE) == 0 && p.calls == 1 && p.result == 0 &&
            ferry_loop_close(loop) == 0;
@@ -69,8 +70,7 @@ static void contract_11_forked_child_is_refused(void **state) {
         ferry_timer(loop, &timer.op, 5 * MS, 0, 0, probe_done);
         if (round % 2) assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
         plain_send(fds[1], "abcd", 4);
-        pid_t pid = fork();
-        assert_true(pid >= 0);
+        pid_t pid = test_fork();
         if (pid == 0) _exit(child_main(loop, &p));
         int status = wait_for(pid);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != CHILD_GOOD) {
@@ -101,13 +101,13 @@ static void contract_11_workers_after_a_fork(void **state) {
     ferry_loop *loop = test_loop();
     ferry_work(loop, &before.op, work_nothing, NULL, 0, probe_done);
     run_done(loop);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         static struct probe p;
+        ferry_config config = {.size = 0};
         ferry_loop *own = NULL;
         if (ferry_loop_close(loop) != 0) _exit(CHILD_CLOSE);
-        if (ferry_loop_open(&own, NULL) != 0) _exit(CHILD_OWN);
+        if (test_open(&own, &config) != 0) _exit(CHILD_OWN);
         ferry_work(own, &p.op, work_nothing, NULL, 0, probe_done);
         if (ferry_run(own, FERRY_RUN_DONE) != 0 || p.result != 3) _exit(CHILD_OWN);
         _exit(ferry_loop_close(own) == 0 ? CHILD_GOOD : CHILD_CLOSE);
@@ -128,8 +128,7 @@ static void contract_11_submit_in_a_child_stops_it(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     ferry_loop *loop = test_loop();
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         ferry_nop(loop, &p.op, 0, probe_done);
         _exit(CHILD_GOOD);

@@ -69,8 +69,7 @@ static void trouble_many_of_which_few_are_active(void **state) {
     assert_int_equal(bind(listener, (const void *)addr.data.bytes, addr.len), 0);
     assert_int_equal(listen(listener, 100), 0);
     assert_int_equal(pipe(commands), 0);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) {
         close(commands[1]);
         close(listener);
@@ -219,8 +218,7 @@ static void trouble_peer_is_killed_in_transfer(void **state) {
     memset(bytes, 0, TRANSFERS * TRANSFER_BYTES);
     memset(p, 0, sizeof p);
     for (int i = 0; i < TRANSFERS; i++) tcp_pair(loop, fds[i]);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = test_fork();
     if (pid == 0) peer_in_transfer(fds);
     for (size_t i = 0; i < TRANSFERS; i++) {
         char *at = bytes + i * TRANSFER_BYTES;

@@ -320,8 +320,7 @@ static void poll_submit(struct stage *s, unsigned flags) {
 static void process_prepare(struct stage *s) {
     ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
-    s->pid = fork();
-    assert_true(s->pid >= 0);
+    s->pid = test_fork();
     if (s->pid == 0) _exit(take_byte(&fds[1]) == 1 ? 0 : 1);
     close_far(fds[1]);
     s->far = fds[0];

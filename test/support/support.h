@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <cmocka.h>
 
@@ -180,6 +181,11 @@ void helper_run(const char *name, const char *const *env, struct helper_result *
 /* The same with a copy of this program. */
 void helper_run_copy(const char *program, const char *name, const char *const *env,
                      struct helper_result *result);
+
+/* fork(), asserted to work. AddressSanitizer's allocator stays locked in a child that was born
+ * while another thread was in it, so there the other threads are let go to sleep first: a loop's
+ * own have then begun, or done, what they allocate for. */
+pid_t test_fork(void);
 
 /* ---- For the runner
  * ------------------------------------------------------------------------------ */

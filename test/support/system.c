@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -93,6 +94,36 @@ size_t count_threads(void) {
     }
     closedir(dir);
     return count;
+}
+
+#ifdef TEST_ASAN
+/* Whether a thread other than this one is at something, or about to be. */
+static int is_any_busy(void) {
+    int busy = 0;
+    DIR *dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        char path[64], line[512] = "";
+        if (atol(entry->d_name) == 0 || atol(entry->d_name) == syscall(SYS_gettid)) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (!file) continue; /* It ended just now. */
+        const char *state = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+        busy |= state && state[1] == ' ' && !strchr("SXZ", state[2]);
+        fclose(file);
+    }
+    closedir(dir);
+    return busy;
+}
+#endif
+
+pid_t test_fork(void) {
+#ifdef TEST_ASAN
+    for (int i = 0; i < 1000 && is_any_busy(); i++) sleep_ns(MS); /* one may be meant to be */
+#endif
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    return pid;
 }
 
 /* ---- Sockets --------------------------------------------------------------------------- */
