@@ -8,7 +8,7 @@
  */
 #include "adapter.h"
 
-#include "../linux/files.h"
+#include "../posix/system.h"
 #include "../posix/calls.h"
 #include "../posix/messages.h"
 
@@ -94,8 +94,8 @@ static bool has_nowait(void) {
     int fds[2];
     char byte;
     struct iovec vec = {&byte, 1};
-    if (ferry__calls.pipe(fds, O_CLOEXEC) != 0) return false;
-    bool has = ferry__calls.preadv2(fds[0], &vec, 1, -1, RWF_NOWAIT) < 0 && errno == EAGAIN;
+    if (ferry__calls.pipe(fds) != 0) return false;
+    bool has = ferry__calls.preadv_nowait(fds[0], &vec, 1, -1) < 0 && errno == EAGAIN;
     (void)ferry__calls.close(fds[0]);
     (void)ferry__calls.close(fds[1]);
     return has;
@@ -105,7 +105,7 @@ static void find(struct adapter *adapter, const struct ferry__options *options) 
     const bool there[ADAPTER_FEATURES] = {
         [ADAPTER_FINE_WAIT] = true,
         [ADAPTER_NOWAIT] = has_nowait(),
-        [ADAPTER_CACHED_FILES] = ferry__linux_can_glance(),
+        [ADAPTER_CACHED_FILES] = ferry__system_knows_caches(),
     };
     for (unsigned i = 0; i < ADAPTER_FEATURES; i++) {
         adapter->features[i].name = feature_names[i];
@@ -163,7 +163,7 @@ int ferry__adapter_adopt(ferry_loop *loop) {
 void ferry__adapter_close(ferry_loop *loop, bool forked) {
     struct adapter *adapter = adapter_of(loop);
     if (!forked) ferry__adapter_thread_end(adapter);
-    ferry__adapter_embed_close(adapter);
+    ferry__embed_close(&adapter->embed, forked);
     adapter->poller->close(&adapter->poll, forked);
     adapter_free(loop, adapter);
 }

@@ -22,7 +22,7 @@
 #define FERRY_ADAPTER_H
 
 #include "core.h"
-#include "../linux/embed.h"
+#include "../posix/embed.h"
 #include "poller.h"
 
 #include <stdatomic.h>
@@ -301,7 +301,6 @@ static inline void adapter_release(struct adapter *adapter) {
 
 extern const struct ferry__embedding ferry__adapter_embedding;
 void ferry__adapter_raise(struct adapter *adapter);
-void ferry__adapter_embed_close(struct adapter *adapter);
 
 /* What a poller's file says of its backend. */
 #define FERRY__ADAPTER_BACKEND(its_name, opens)                                                    \

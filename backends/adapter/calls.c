@@ -177,7 +177,7 @@ static int64_t read_file(struct adapter *adapter, const ferry_op *op, uint64_t m
         return -EBUSY;
     }
     int64_t got = told(
-        ferry__calls.preadv2(op->fd, rest.vecs, (int)rest.count, position(op, moved), RWF_NOWAIT));
+        ferry__calls.preadv_nowait(op->fd, rest.vecs, (int)rest.count, position(op, moved)));
     if (got == -EAGAIN || refuses_nowait(got)) return -EBUSY;
     adapter_used(adapter, ADAPTER_NOWAIT);
     return got;
@@ -189,8 +189,7 @@ static int64_t read_other(struct adapter *adapter, const ferry_op *op, uint64_t 
     struct posix_rest rest = rest_of(op, moved, &one);
     if (op->offset != FERRY_CURRENT) return -EBUSY; /* what neither seeks nor refuses to */
     if (kind == KIND_PIPE && adapter_has(adapter, ADAPTER_NOWAIT)) {
-        int64_t got = told(
-            ferry__calls.preadv2(op->fd, rest.vecs, (int)rest.count, -1, RWF_NOWAIT));
+        int64_t got = told(ferry__calls.preadv_nowait(op->fd, rest.vecs, (int)rest.count, -1));
         adapter_used(adapter, ADAPTER_NOWAIT);
         if (!refuses_nowait(got)) return got;
     }
@@ -203,8 +202,7 @@ static int64_t write_other(struct adapter *adapter, const ferry_op *op, uint64_t
     struct posix_rest rest = rest_of(op, moved, &one);
     if (op->offset != FERRY_CURRENT) return -EBUSY;
     if (kind == KIND_PIPE && adapter_has(adapter, ADAPTER_NOWAIT)) {
-        int64_t put = told(
-            ferry__calls.pwritev2(op->fd, rest.vecs, (int)rest.count, -1, RWF_NOWAIT));
+        int64_t put = told(ferry__calls.pwritev_nowait(op->fd, rest.vecs, (int)rest.count, -1));
         if (!refuses_nowait(put)) return put;
     }
     return write_looking(op, &rest, kind == KIND_PIPE);
@@ -253,7 +251,7 @@ static int64_t send_file(struct adapter *adapter, const ferry_op *op, uint64_t m
     int flags = ferry__file_calls.status_flags(ferry__source(op));
     if (!adapter_has(adapter, ADAPTER_NOWAIT) || (flags >= 0 && flags & O_DIRECT)) return -EBUSY;
     int64_t got = told(
-        ferry__calls.preadv2(ferry__source(op), &vec, 1, (off_t)(op->offset + done), RWF_NOWAIT));
+        ferry__calls.preadv_nowait(ferry__source(op), &vec, 1, (off_t)(op->offset + done)));
     if (got == -EAGAIN || refuses_nowait(got)) return -EBUSY;
     if (got <= 0) return got;
     const ferry_op sends = {.code = FERRY_OP_WRITE,

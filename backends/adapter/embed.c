@@ -8,26 +8,24 @@
  */
 #include "adapter.h"
 
-#include "../linux/embed.h"
-
 static int make(struct adapter *adapter) {
     int error = ferry__embed_open(&adapter->embed);
     if (error == 0 && adapter->mode != FERRY_ADAPTER_DEDICATED) {
         error = ferry__embed_watch(&adapter->embed, adapter->poll.fd, true);
     }
     if (error == 0) error = ferry__embed_watch(&adapter->embed, adapter->poll.wake_fd, true);
-    if (error != 0) ferry__embed_close(&adapter->embed);
+    if (error != 0) ferry__embed_close(&adapter->embed, false);
     return error;
 }
 
 static ferry_fd embed_open(ferry_loop *loop) {
     struct adapter *adapter = adapter_of(loop);
-    if (adapter->embed.is_open) return adapter->embed.epoll_fd;
+    if (adapter->embed.is_open) return adapter->embed.fd;
     adapter_take(adapter);
     int error = make(adapter);
     adapter->outside = !loop->running;
     adapter_release(adapter);
-    return error != 0 ? error : adapter->embed.epoll_fd;
+    return error != 0 ? error : adapter->embed.fd;
 }
 
 /* Cleared first, then looked at: what comes in between is either seen or makes it readable. */
@@ -59,10 +57,6 @@ static void embed_alarm(ferry_loop *loop, uint64_t deadline) {
     deadline = ferry__adapter_deadline(adapter, deadline);
     adapter_release(adapter);
     ferry__embed_alarm(&adapter->embed, deadline);
-}
-
-void ferry__adapter_embed_close(struct adapter *adapter) {
-    ferry__embed_close(&adapter->embed);
 }
 
 const struct ferry__embedding ferry__adapter_embedding = {

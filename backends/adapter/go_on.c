@@ -8,7 +8,7 @@
  */
 #include "adapter.h"
 
-#include "../linux/pidfd.h"
+#include "../posix/system.h"
 #include "../posix/calls.h"
 #include "../posix/readiness.h"
 
@@ -39,13 +39,6 @@ void ferry__adapter_pause(struct adapter *adapter, struct adapter_slot *slot) {
     adapter_push(adapter, &adapter->paused, slot);
 }
 
-static bool is_tcp(int fd) {
-    int protocol = 0;
-    socklen_t len = sizeof protocol;
-    return ferry__calls.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
-           protocol == IPPROTO_TCP;
-}
-
 int ferry__adapter_register(struct adapter *adapter, ferry_fd fd) {
     struct adapter_slot *slot = adapter_slot(adapter, fd);
     if (slot->is_registered) return 0;
@@ -53,7 +46,8 @@ int ferry__adapter_register(struct adapter *adapter, ferry_fd fd) {
     if (error != 0) return error;
     slot->is_registered = true;
     slot->short_is_all = !adapter->poller->lacks_priority &&
-                         ferry__slot(adapter->loop, fd)->kind == KIND_STREAM && is_tcp(fd);
+                         ferry__slot(adapter->loop, fd)->kind == KIND_STREAM &&
+                         ferry__posix_is_tcp(fd);
     return 0;
 }
 
@@ -180,12 +174,12 @@ static int accept_one(ferry_op *op) {
     int fd;
     do {
         if (peer == NULL) {
-            fd = ferry__calls.accept(op->fd, NULL, NULL, SOCK_CLOEXEC);
+            fd = ferry__calls.accept(op->fd, NULL, NULL);
         } else {
             memset(peer, 0, sizeof *peer);
             peer->len = sizeof peer->data.bytes;
             fd = ferry__calls.accept(op->fd, (struct sockaddr *)(void *)peer->data.bytes,
-                                     &peer->len, SOCK_CLOEXEC);
+                                     &peer->len);
         }
     } while (fd < 0 && errno == EINTR);
     return fd >= 0 ? fd : -errno;
@@ -249,7 +243,7 @@ static enum went reaps(struct adapter *adapter, struct adapter_slot *slot,
                        struct adapter_side *side, struct adapter_out *out) {
     ferry_exit *how = (ferry_exit *)(uintptr_t)side->op->buf;
     ptrdiff_t fd = slot - adapter->slots;
-    int taken = ferry__pidfd_take((int)fd, how);
+    int taken = ferry__system_child_take((int)fd, (int64_t)side->op->len, how);
     side->flags |= SIDE_TRIED;
     if (taken == 1) return ferry__posix_look(fd, FERRY_POLL_IN) != 0 ? WENT_PAUSES : WENT_WAITS;
     return finish_own(adapter, slot, side, taken < 0 ? -ferry_error_system(taken) : 0, 0, out);

@@ -7,8 +7,7 @@
  */
 #include "adapter.h"
 
-#include "../linux/files.h"
-#include "../linux/pidfd.h"
+#include "../posix/system.h"
 #include "../posix/calls.h"
 #include "../posix/readiness.h"
 
@@ -169,7 +168,7 @@ static void start_poll(struct adapter *adapter, ferry_op *op) {
 }
 
 static void start_process(struct adapter *adapter, ferry_op *op) {
-    int fd = ferry__pidfd_open((int64_t)op->len);
+    int fd = ferry__system_child_open((int64_t)op->len);
     if (fd < 0) {
         adapter_put(&adapter->to_loop, op, -ferry_error_system(fd), 0);
     } else {
@@ -188,7 +187,7 @@ static void deregister(struct adapter *adapter, ferry_fd fd) {
 /* What writes back or frees a lot a worker closes. */
 static bool closes_long(const struct adapter *adapter, const ferry_op *op) {
     if (ferry__slot(adapter->loop, op->fd)->kind != KIND_FILE) return false;
-    return !adapter_has(adapter, ADAPTER_CACHED_FILES) || ferry__linux_close_is_long(op->fd);
+    return !adapter_has(adapter, ADAPTER_CACHED_FILES) || ferry__system_close_is_long(op->fd);
 }
 
 static void start_close(struct adapter *adapter, ferry_op *op) {

@@ -2,9 +2,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "embed.h"
-
 #include "../posix/calls.h"
+#include "../posix/embed.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -17,15 +16,16 @@
 int ferry__embed_watch(const struct ferry__embed *embed, int fd, bool input_alone) {
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
     if (!input_alone) event.events |= EPOLLOUT;
-    if (ferry__calls.epoll_ctl(embed->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+    if (ferry__calls.epoll_ctl(embed->fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
     return errno == EEXIST ? 0 : ferry__errno();
 }
 
 static int make(struct ferry__embed *embed) {
-    embed->epoll_fd = ferry__calls.epoll_create(EPOLL_CLOEXEC);
-    if (embed->epoll_fd < 0) return ferry__errno();
+    embed->fd = ferry__calls.epoll_create(EPOLL_CLOEXEC);
+    if (embed->fd < 0) return ferry__errno();
     embed->event_fd = ferry__calls.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (embed->event_fd < 0) return ferry__errno();
+    embed->event_to = embed->event_fd;
     embed->timer_fd = ferry__calls.timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (embed->timer_fd < 0) return ferry__errno();
     int error = ferry__embed_watch(embed, embed->event_fd, true);
@@ -34,17 +34,18 @@ static int make(struct ferry__embed *embed) {
 
 int ferry__embed_open(struct ferry__embed *embed) {
     *embed = (struct ferry__embed){
-        .is_open = true, .epoll_fd = -1, .event_fd = -1, .timer_fd = -1, .alarm_ns = UINT64_MAX};
+        .is_open = true, .fd = -1, .event_fd = -1, .timer_fd = -1, .alarm_ns = UINT64_MAX};
     int error = make(embed);
-    if (error != 0) ferry__embed_close(embed);
+    if (error != 0) ferry__embed_close(embed, false);
     return error;
 }
 
-void ferry__embed_close(struct ferry__embed *embed) {
+void ferry__embed_close(struct ferry__embed *embed, bool forked) {
+    (void)forked; /* all of it is inherited */
     if (!embed->is_open) return;
     if (embed->timer_fd >= 0) (void)ferry__calls.close(embed->timer_fd);
     if (embed->event_fd >= 0) (void)ferry__calls.close(embed->event_fd);
-    if (embed->epoll_fd >= 0) (void)ferry__calls.close(embed->epoll_fd);
+    if (embed->fd >= 0) (void)ferry__calls.close(embed->fd);
     *embed = (struct ferry__embed){.is_open = false};
 }
 
@@ -52,7 +53,7 @@ void ferry__embed_clear(struct ferry__embed *embed) {
     struct epoll_event events[EVENTS];
     int count;
     do {
-        count = ferry__calls.epoll_wait(embed->epoll_fd, events, EVENTS, 0);
+        count = ferry__calls.epoll_wait(embed->fd, events, EVENTS, 0);
         for (int i = 0; i < count; i++) {
             if (events[i].data.fd == embed->timer_fd) embed->alarm_ns = UINT64_MAX;
         }

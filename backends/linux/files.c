@@ -1,4 +1,4 @@
-/* files.c - the calls of files.h on Linux.
+/* files.c - files on Linux: the calls of system.h, and of files.h.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -6,12 +6,11 @@
 
 #include "../posix/calls.h"
 #include "../posix/file_calls.h"
+#include "../posix/system.h"
 #include "core.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/sysmacros.h>
@@ -36,80 +35,25 @@ int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len) {
     return result == 0 ? 0 : ferry__errno();
 }
 
-/* ---- Directories ------------------------------------------------------------------------- */
-
-/* What getdents64(2) fills in. */
-struct entry64 {
-    uint64_t inode;
-    int64_t position;
-    uint16_t size;
-    uint8_t type;
-};
-#define ENTRY64_HEAD 19u /* bytes before the name */
-
-_Static_assert(offsetof(struct entry64, type) + 1 == ENTRY64_HEAD, "the kernel's layout");
-_Static_assert(offsetof(struct ferry__entry, type) + 1 == FERRY__ENTRY_HEAD, "our layout");
-_Static_assert(FERRY__ENTRY_HEAD <= ENTRY64_HEAD, "an entry of ours takes the place of one");
-
-static enum ferry_file_type type_of_mode(mode_t mode) {
-    switch (mode & S_IFMT) {
-    case S_IFREG: return FERRY_FILE_REGULAR;
-    case S_IFDIR: return FERRY_FILE_DIRECTORY;
-    case S_IFLNK: return FERRY_FILE_SYMLINK;
-    case S_IFIFO: return FERRY_FILE_FIFO;
-    case S_IFSOCK: return FERRY_FILE_SOCKET;
-    case S_IFCHR: return FERRY_FILE_CHARACTER;
-    case S_IFBLK: return FERRY_FILE_BLOCK;
-    default: return FERRY_FILE_OTHER;
-    }
+int64_t ferry__system_sync(int fd, bool data_alone) {
+    int result;
+    do {
+        result = data_alone ? ferry__file_calls.fdatasync(fd) : ferry__file_calls.fsync(fd);
+    } while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : ferry__errno();
 }
 
-/* Not every file system tells the type in passing: then it is asked for. */
-static enum ferry_file_type type_of(int fd, const char *name, uint8_t type) {
-    struct stat about;
-    if (type != DT_UNKNOWN) return type_of_mode((mode_t)DTTOIF(type));
-    if (ferry__file_calls.fstatat(fd, name, &about, AT_SYMLINK_NOFOLLOW) != 0) {
-        return FERRY_FILE_OTHER; /* it has gone meanwhile */
-    }
-    return type_of_mode(about.st_mode);
-}
-
-static bool is_dots(const char *name) {
-    return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
-
-/* Makes the kernel's entries ours, in place: their bytes. */
-static size_t entries_convert(int fd, char *buf, size_t bytes) {
-    size_t at = 0, end = 0;
-    while (at < bytes) {
-        struct entry64 from;
-        memcpy(&from, buf + at, ENTRY64_HEAD);
-        char *name = buf + at + ENTRY64_HEAD;
-        at += from.size;
-        if (is_dots(name)) continue;
-        size_t name_len = strlen(name) + 1;
-        struct ferry__entry to = {.inode = from.inode,
-                                  .size = (uint16_t)(FERRY__ENTRY_HEAD + name_len),
-                                  .type = (uint8_t)type_of(fd, name, from.type)};
-        memcpy(buf + end, &to, FERRY__ENTRY_HEAD);
-        memmove(buf + end + FERRY__ENTRY_HEAD, name, name_len);
-        end += to.size;
-    }
-    return end;
-}
-
-int64_t ferry__system_list(int fd, char *buf, size_t len, bool restart) {
-    if (len > INT_MAX) len = INT_MAX;
-    if (restart && ferry__file_calls.lseek(fd, 0, SEEK_SET) < 0) {
-        return errno == ESPIPE ? FERRY_ENOTDIR : ferry__errno();
-    }
-    for (;;) {
-        ssize_t got = ferry__file_calls.getdents(fd, buf, len);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return errno == EINVAL ? FERRY_ENOROOM : ferry__errno();
-        size_t bytes = entries_convert(fd, buf, (size_t)got);
-        if (got == 0 || bytes > 0) return (int64_t)bytes; /* else there were only "." and ".." */
-    }
+int64_t ferry__system_advise(int fd, uint64_t offset, uint64_t len, uint64_t advice) {
+    static const int advices[] = {
+        [FERRY_ADVICE_NORMAL] = POSIX_FADV_NORMAL,
+        [FERRY_ADVICE_SEQUENTIAL] = POSIX_FADV_SEQUENTIAL,
+        [FERRY_ADVICE_RANDOM] = POSIX_FADV_RANDOM,
+        [FERRY_ADVICE_WILL_NEED] = POSIX_FADV_WILLNEED,
+        [FERRY_ADVICE_DONT_NEED] = POSIX_FADV_DONTNEED,
+        [FERRY_ADVICE_ONCE] = POSIX_FADV_NOREUSE,
+    };
+    return ferry_error_from_system(
+        ferry__file_calls.fadvise(fd, (off_t)offset, (off_t)len, advices[advice]));
 }
 
 /* ---- Copying ----------------------------------------------------------------------------- */
@@ -130,7 +74,7 @@ static int64_t time_ns(const struct statx_timestamp *time) {
 }
 
 void ferry__linux_tell_file(const struct statx *from, ferry_file *file) {
-    file->type = type_of_mode(from->stx_mode);
+    file->type = ferry__posix_type_of(from->stx_mode);
     file->permissions = from->stx_mode & 07777u;
     file->user = from->stx_uid;
     file->group = from->stx_gid;
@@ -173,23 +117,9 @@ int ferry__system_open_beneath(int dir, const char *path, int flags, mode_t mode
     return fd;
 }
 
-/* With nothing to be read, a pipe without writers is at its end, and one with writers is not:
- * tee(2) tells, and takes nothing. */
-bool ferry__system_has_writer(int fd) {
-    int fds[2];
-    struct pollfd look = {.fd = fd, .events = POLLIN};
-    /* There is something, or one has come and gone since we opened (POLLHUP tells just that). */
-    if (ferry__calls.poll(&look, 1, 0) > 0) return true;
-    if (ferry__calls.pipe(fds, O_CLOEXEC) != 0) return true; /* it is found out by reading, then */
-    ssize_t got = tee(fd, fds[1], 1, SPLICE_F_NONBLOCK);
-    (void)ferry__calls.close(fds[0]);
-    (void)ferry__calls.close(fds[1]);
-    return got != 0;
-}
-
 /* ---- Without waiting --------------------------------------------------------------------- */
 
-bool ferry__linux_can_glance(void) {
+bool ferry__system_knows_caches(void) {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
     int fd = ferry__file_calls.openat2(AT_FDCWD, "/", &how);
     if (fd >= 0) (void)ferry__calls.close(fd);
@@ -215,7 +145,37 @@ bool ferry__linux_glance(int dir, const char *path, int flags, uint64_t resolve,
     return seen;
 }
 
-bool ferry__linux_close_is_long(int fd) {
+int ferry__system_open_cached(int dir, const char *path, int flags, bool beneath) {
+    uint64_t resolve = beneath ? RESOLVE_BENEATH : 0;
+    struct statx about;
+    if (!ferry__linux_glance(dir, path, flags & (O_NOFOLLOW | O_DIRECTORY), resolve, &about) ||
+        (!S_ISREG(about.stx_mode) && !S_ISDIR(about.stx_mode))) {
+        return -1;
+    }
+    /* Another may have taken its place: then it must not wait for that, nor be that. */
+    struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_NONBLOCK),
+                           .resolve = resolve | RESOLVE_CACHED};
+    int fd = ferry__file_calls.openat2(dir, path, &how);
+    struct stat opened;
+    if (fd < 0) return -1;
+    if (ferry__calls.fstat(fd, &opened) == 0 &&
+        (S_ISREG(opened.st_mode) || S_ISDIR(opened.st_mode)) &&
+        ferry__calls.set_blocking(fd, 1) >= 0) {
+        return fd;
+    }
+    (void)ferry__calls.close(fd);
+    return -1;
+}
+
+bool ferry__system_stat_cached(int fd, const char *path, bool follows, ferry_file *file) {
+    struct statx about;
+    bool known = path == NULL ? ferry__linux_glance_fd(fd, &about)
+                              : ferry__linux_glance(fd, path, follows ? 0 : O_NOFOLLOW, 0, &about);
+    if (known) ferry__linux_tell_file(&about, file);
+    return known;
+}
+
+bool ferry__system_close_is_long(int fd) {
     struct statx about;
     int flags = ferry__file_calls.status_flags(fd);
     if (flags < 0 || (flags & O_ACCMODE) != O_RDONLY) return true;

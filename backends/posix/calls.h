@@ -1,5 +1,6 @@
 /* calls.h - every system call that the library makes outside the rings, as a table that tests can
- * replace: to make a call fail, or to see that it was made.
+ * replace: to make a call fail, or to see that it was made. Each system fills it (linux/calls.c,
+ * bsd/calls.c). What makes descriptors makes them close-on-exec.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -42,7 +43,7 @@ struct ferry__calls {
     ssize_t (*recvmsg)(int, struct msghdr *, int);
     ssize_t (*send)(int, const void *, size_t, int);
     ssize_t (*sendmsg)(int, const struct msghdr *, int);
-    int (*accept)(int, struct sockaddr *, socklen_t *, int);
+    int (*accept)(int, struct sockaddr *, socklen_t *);
     int (*poll)(struct pollfd *, nfds_t, int);
     int (*ppoll)(struct pollfd *, nfds_t, const struct timespec *);
     int (*shutdown)(int, int);
@@ -53,7 +54,7 @@ struct ferry__calls {
     int (*listen)(int, int);
     int (*getsockname)(int, struct sockaddr *, socklen_t *);
     int (*getpeername)(int, struct sockaddr *, socklen_t *);
-    int (*pipe)(int *, int);
+    int (*pipe)(int *);
     int (*open_to_read)(const char *);
     int (*close)(int);
     int (*ftruncate)(int, off_t);
@@ -63,16 +64,22 @@ struct ferry__calls {
     ssize_t (*writev)(int, const struct iovec *, int);
     ssize_t (*preadv)(int, const struct iovec *, int, off_t);
     ssize_t (*pwritev)(int, const struct iovec *, int, off_t);
-    ssize_t (*preadv2)(int, const struct iovec *, int, off_t, int);  /* Linux */
-    ssize_t (*pwritev2)(int, const struct iovec *, int, off_t, int); /* Linux */
-    int (*set_blocking)(int, int);                                   /* 0: not; was it, or -1 */
-    int (*eventfd)(unsigned, int);
-    int (*duplicate)(int, int); /* not below the second number, close-on-exec */
+    /* EAGAIN rather than wait for anything, a disk too; EOPNOTSUPP where there is no such call. At
+     * the current position: offset -1. */
+    ssize_t (*preadv_nowait)(int, const struct iovec *, int, off_t);
+    ssize_t (*pwritev_nowait)(int, const struct iovec *, int, off_t);
+    int (*set_blocking)(int, int); /* 0: not; was it, or -1 */
+    int (*duplicate)(int, int);    /* not below the second number, close-on-exec */
     int (*spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *,
                  const posix_spawnattr_t *, char *const *, char *const *);
     int (*waitid)(idtype_t, id_t, siginfo_t *, int);
-    int (*pidfd_open)(pid_t); /* Linux */
     int (*kill)(pid_t, int);
+    int (*getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    void (*freeaddrinfo)(struct addrinfo *);
+    int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    /* Linux */
+    int (*eventfd)(unsigned, int);
+    int (*pidfd_open)(pid_t);
     int (*inotify_init)(int);
     int (*inotify_add_watch)(int, const char *, uint32_t);
     int (*inotify_rm_watch)(int, int);
@@ -82,12 +89,19 @@ struct ferry__calls {
     int (*epoll_pwait2)(int, struct epoll_event *, int, const struct timespec *);
     int (*timerfd_create)(int, int);
     int (*timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
-    int (*getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    void (*freeaddrinfo)(struct addrinfo *);
-    int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 };
 
 extern struct ferry__calls ferry__calls;
+
+/* What every system has under the same name and with the same types. */
+#define FERRY__CALLS_COMMON                                                                        \
+    .clock_gettime = clock_gettime, .mmap = mmap, .munmap = munmap, .sigaction = sigaction,        \
+    .fstat = fstat, .getsockopt = getsockopt, .setsockopt = setsockopt, .recv = recv,              \
+    .recvmsg = recvmsg, .send = send, .poll = poll, .shutdown = shutdown, .listen = listen,        \
+    .close = close, .ftruncate = ftruncate, .read = read, .write = write, .readv = readv,          \
+    .writev = writev, .preadv = preadv, .pwritev = pwritev, .spawn = posix_spawnp,                 \
+    .waitid = waitid, .kill = kill, .getaddrinfo = getaddrinfo, .freeaddrinfo = freeaddrinfo,      \
+    .thread_create = pthread_create
 
 /* Our number for errno. */
 int ferry__errno(void);

@@ -6,6 +6,7 @@
 #ifndef FERRY_POSIX_FILE_CALLS_H
 #define FERRY_POSIX_FILE_CALLS_H
 
+#include "ferry.h"
 #include "port.h"
 
 #include <sys/stat.h>
@@ -41,16 +42,28 @@ struct ferry__file_calls {
     off_t (*lseek)(int, off_t, int);
     int (*status_flags)(int); /* fcntl(F_GETFL) */
     int (*getentropy)(void *, size_t);
+    ssize_t (*getdents)(int, void *, size_t); /* fills in struct dirent; not on macOS */
     /* Linux */
     int (*renameat2)(int, const char *, int, const char *, unsigned);
     int (*fallocate)(int, int, off_t, off_t);
-    ssize_t (*getdents)(int, void *, size_t);
+
     ssize_t (*copy_file_range)(int, off_t *, int, off_t *, size_t, unsigned);
     int (*statx)(int, const char *, int, unsigned, struct statx *);
     int (*openat2)(int, const char *, struct open_how *);
 };
 
 extern struct ferry__file_calls ferry__file_calls;
+
+/* What every system has under the same name and with the same types. */
+#define FERRY__FILE_CALLS_COMMON                                                                   \
+    .mkdirat = mkdirat, .unlinkat = unlinkat, .linkat = linkat, .symlinkat = symlinkat,            \
+    .readlinkat = readlinkat, .fchmod = fchmod, .fchmodat = fchmodat, .fchown = fchown,            \
+    .fchownat = fchownat, .futimens = futimens, .utimensat = utimensat, .faccessat = faccessat,    \
+    .fstatat = fstatat, .realpath = realpath, .pread = pread, .pwrite = pwrite, .fsync = fsync,    \
+    .lseek = lseek, .getentropy = getentropy
+
+/* What a file is, by st_mode. */
+enum ferry_file_type ferry__posix_type_of(mode_t mode);
 
 /* FERRY_OPEN_... as flags of open(2): the descriptor is not inherited, and no terminal is taken. */
 int ferry__posix_open_flags(unsigned how);

@@ -54,7 +54,7 @@ int ferry_socket(ferry_loop *loop, ferry_fd *fd, enum ferry_family family,
     ferry__loop_check(loop, NULL);
     int domain = system_family(family), kind = system_type(type);
     if (fd == NULL || domain < 0 || kind < 0) return FERRY_EINVAL;
-    *fd = ferry__calls.socket(domain, kind | SOCK_CLOEXEC, 0);
+    *fd = ferry__calls.socket(domain, kind, 0);
     if (*fd < 0) return ferry__errno();
     ferry__slot_claim(loop, *fd, kind_of(kind));
     return 0;
@@ -64,7 +64,7 @@ int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_socket_type t
     ferry__loop_check(loop, NULL);
     int kind = system_type(type);
     if (fds == NULL || kind < 0) return FERRY_EINVAL;
-    if (ferry__calls.socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, fds) != 0) return ferry__errno();
+    if (ferry__calls.socketpair(AF_UNIX, kind, 0, fds) != 0) return ferry__errno();
     ferry__slot_claim(loop, fds[0], KIND_UNKNOWN);
     ferry__slot_claim(loop, fds[1], KIND_UNKNOWN);
     return 0;
@@ -73,7 +73,7 @@ int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_socket_type t
 int ferry_pipe(ferry_loop *loop, ferry_fd fds[2]) {
     ferry__loop_check(loop, NULL);
     if (fds == NULL) return FERRY_EINVAL;
-    if (ferry__calls.pipe(fds, O_CLOEXEC) != 0) return ferry__errno();
+    if (ferry__calls.pipe(fds) != 0) return ferry__errno();
     ferry__slot_claim(loop, fds[0], KIND_PIPE);
     ferry__slot_claim(loop, fds[1], KIND_PIPE);
     return 0;
@@ -116,7 +116,7 @@ int ferry_listen(ferry_loop *loop, ferry_fd *fd, const ferry_addr *addr, int bac
     ferry__loop_check(loop, NULL);
     if (fd == NULL || !addr_valid(addr) || backlog < 0) return FERRY_EINVAL;
     *fd = FERRY_FD_NONE;
-    int made = ferry__calls.socket(family_of(addr), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int made = ferry__calls.socket(family_of(addr), SOCK_STREAM, 0);
     if (made < 0) return ferry__errno();
     int error = listen_prepare(made, addr, backlog);
     if (error != 0) {

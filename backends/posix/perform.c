@@ -5,12 +5,12 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "../linux/files.h"
 #include "calls.h"
 #include "core.h"
 #include "file_calls.h"
 #include "process.h"
 #include "rest.h"
+#include "system.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +39,19 @@ static int nofollow(const ferry_op *op) {
 }
 
 /* ---- What is known of a file ------------------------------------------------------------- */
+
+enum ferry_file_type ferry__posix_type_of(mode_t mode) {
+    switch (mode & S_IFMT) {
+    case S_IFREG: return FERRY_FILE_REGULAR;
+    case S_IFDIR: return FERRY_FILE_DIRECTORY;
+    case S_IFLNK: return FERRY_FILE_SYMLINK;
+    case S_IFIFO: return FERRY_FILE_FIFO;
+    case S_IFSOCK: return FERRY_FILE_SOCKET;
+    case S_IFCHR: return FERRY_FILE_CHARACTER;
+    case S_IFBLK: return FERRY_FILE_BLOCK;
+    default: return FERRY_FILE_OTHER;
+    }
+}
 
 static struct timespec time_of(uint64_t given) {
     int64_t ns = (int64_t)given;
@@ -202,6 +215,32 @@ static int64_t copy_piece(const ferry_op *op) {
 
 /* ---- Opening ----------------------------------------------------------------------------- */
 
+#ifndef O_DIRECT /* macOS, OpenBSD: what bypasses the cache there, if anything, is set afterwards  \
+                  */
+#define O_DIRECT 0
+#endif
+#ifndef O_DSYNC /* FreeBSD before 13, DragonFly */
+#define O_DSYNC O_SYNC
+#endif
+
+int ferry__posix_open_flags(unsigned how) {
+    int flags = O_CLOEXEC | O_NOCTTY;
+    if (how & FERRY_OPEN_READ && how & FERRY_OPEN_WRITE) {
+        flags |= O_RDWR;
+    } else if (how & FERRY_OPEN_WRITE) {
+        flags |= O_WRONLY;
+    }
+    if (how & FERRY_OPEN_CREATE) flags |= O_CREAT;
+    if (how & FERRY_OPEN_EXCLUSIVE) flags |= O_EXCL;
+    if (how & FERRY_OPEN_TRUNCATE) flags |= O_TRUNC;
+    if (how & FERRY_OPEN_APPEND) flags |= O_APPEND;
+    if (how & FERRY_OPEN_DIRECTORY) flags |= O_DIRECTORY;
+    if (how & FERRY_OPEN_NOFOLLOW) flags |= O_NOFOLLOW;
+    if (how & FERRY_OPEN_DIRECT) flags |= O_DIRECT;
+    if (how & FERRY_OPEN_DSYNC) flags |= O_DSYNC;
+    return flags;
+}
+
 static int open_at(const ferry_op *op, int flags) {
     mode_t mode = flags & O_CREAT ? (mode_t)(op->len & 07777u) : 0;
     int fd;
@@ -226,11 +265,20 @@ static bool is_fifo(const ferry_op *op) {
            S_ISFIFO(about.st_mode);
 }
 
+/* With nothing to be read, a pipe without writers is at its end, and one with writers is not. Asked
+ * to read into memory that is not there, the system takes nothing out of it. */
+static bool has_writer(int fd) {
+    void *volatile nowhere = (void *)(uintptr_t)1;
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    /* There is something, or one has come and gone since we opened (POLLHUP tells just that). */
+    return ferry__calls.poll(&look, 1, 0) > 0 || ferry__calls.read(fd, nowhere, 1) != 0;
+}
+
 /* Opened without waiting: is that what was asked for? Not if it is a FIFO that nobody writes to. */
 static int64_t opened(ferry_op *op, int fd, int flags) {
     struct stat about;
     if (ferry__calls.fstat(fd, &about) == 0 && S_ISFIFO(about.st_mode) &&
-        (flags & O_ACCMODE) == O_RDONLY && !ferry__system_has_writer(fd)) {
+        (flags & O_ACCMODE) == O_RDONLY && !has_writer(fd)) {
         /* Kept open: a writer that comes now has found us, as if we were waiting in open(2). */
         op->more = ((uint64_t)fd + 1) << HELD_SHIFT;
         return FERRY__NOT_YET;
@@ -280,15 +328,6 @@ static int64_t transfer(const ferry_op *op, bool reads) {
     return moved >= 0 ? moved : ferry__errno();
 }
 
-static int64_t sync_file(const ferry_op *op) {
-    int result;
-    do {
-        result = op->asked & FERRY_DATA ? ferry__file_calls.fdatasync(op->fd)
-                                        : ferry__file_calls.fsync(op->fd);
-    } while (result != 0 && errno == EINTR);
-    return told(result);
-}
-
 static int64_t stat_file(const ferry_op *op) {
     ferry_file *file = (ferry_file *)(uintptr_t)op->more;
     if (op->code == FERRY_OP_STAT_FD) return ferry__system_stat(op->fd, NULL, false, file);
@@ -303,19 +342,6 @@ static int64_t truncate_to(const ferry_op *op) {
         result = ferry__calls.ftruncate(op->fd, (off_t)op->len);
     } while (result != 0 && errno == EINTR);
     return told(result);
-}
-
-static int64_t advise(const ferry_op *op) {
-    static const int advices[] = {
-        [FERRY_ADVICE_NORMAL] = POSIX_FADV_NORMAL,
-        [FERRY_ADVICE_SEQUENTIAL] = POSIX_FADV_SEQUENTIAL,
-        [FERRY_ADVICE_RANDOM] = POSIX_FADV_RANDOM,
-        [FERRY_ADVICE_WILL_NEED] = POSIX_FADV_WILLNEED,
-        [FERRY_ADVICE_DONT_NEED] = POSIX_FADV_DONTNEED,
-        [FERRY_ADVICE_ONCE] = POSIX_FADV_NOREUSE,
-    };
-    return ferry_error_from_system(
-        ferry__file_calls.fadvise(op->fd, (off_t)op->offset, (off_t)op->len, advices[op->more]));
 }
 
 static int64_t change_names(const ferry_op *op) {
@@ -340,7 +366,7 @@ int64_t ferry__os_perform(ferry_op *op) {
     case FERRY_OP_READV: return transfer(op, true);
     case FERRY_OP_WRITE:
     case FERRY_OP_WRITEV: return transfer(op, false);
-    case FERRY_OP_SYNC: return sync_file(op);
+    case FERRY_OP_SYNC: return ferry__system_sync(op->fd, op->asked & FERRY_DATA);
     case FERRY_OP_STAT:
     case FERRY_OP_STAT_FD: return stat_file(op);
     case FERRY_OP_CLOSE: return told(ferry__calls.close(op->fd));
@@ -354,7 +380,7 @@ int64_t ferry__os_perform(ferry_op *op) {
     case FERRY_OP_TIMES_FD: return times(op);
     case FERRY_OP_ACCESS: return may(op);
     case FERRY_OP_ALLOCATE: return ferry__system_allocate(op->fd, op->offset, op->len);
-    case FERRY_OP_ADVISE: return advise(op);
+    case FERRY_OP_ADVISE: return ferry__system_advise(op->fd, op->offset, op->len, op->more);
     case FERRY_OP_READLINK: return read_link(op);
     case FERRY_OP_REALPATH: return real_path(op);
     case FERRY_OP_TEMP_FILE:

@@ -49,7 +49,7 @@ static int lift(int fd, int *lifted) {
 
 static int pipe_open(struct ends *ends, int which) {
     int fds[2];
-    if (ferry__calls.pipe(fds, O_CLOEXEC) != 0) return ferry__errno();
+    if (ferry__calls.pipe(fds) != 0) return ferry__errno();
     int theirs = which == 0 ? 0 : 1; /* the child reads its input and writes the others */
     int error = lift(fds[theirs], &ends->theirs[which]);
     int error_of_ours = lift(fds[!theirs], &ends->ours[which]);

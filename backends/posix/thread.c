@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(pthread_t) <= sizeof(struct ferry__thread), "room for a thread");
@@ -25,18 +24,6 @@ static pthread_cond_t *condition_of(struct ferry__signal *signal) {
 /* Errors here are broken invariants: nothing that a caller could do about them. */
 static void must(int error) {
     if (error != 0) abort();
-}
-
-struct ferry__thread_id ferry__os_thread_self(void) {
-    return (struct ferry__thread_id){(uint64_t)syscall(SYS_gettid)};
-}
-
-bool ferry__os_thread_ended(struct ferry__thread_id thread) {
-    for (int i = 0; i < 1000; i++) {
-        if (syscall(SYS_tgkill, getpid(), (pid_t)thread.id, 0) != 0) return true;
-        ferry__os_sleep(1000000);
-    }
-    return false;
 }
 
 /* ---- Threads ----------------------------------------------------------------------------- */

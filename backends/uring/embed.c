@@ -41,7 +41,7 @@ static int embed_make(ferry_loop *loop, struct uring *uring) {
     /* Who adopts the ring may have to make it again, and registers the event then. */
     if (error == 0 && uring->adopted) error = ferry__uring_embed_register(uring);
     if (error != 0) {
-        ferry__embed_close(&uring->embed);
+        ferry__embed_close(&uring->embed, false);
         return error;
     }
     ferry__each_running(loop, ferry__uring_embed_watch);
@@ -51,7 +51,7 @@ static int embed_make(ferry_loop *loop, struct uring *uring) {
 static ferry_fd embed_open(ferry_loop *loop) {
     struct uring *uring = uring_of(loop);
     int error = uring->embed.is_open ? 0 : embed_make(loop, uring);
-    return error != 0 ? error : uring->embed.epoll_fd;
+    return error != 0 ? error : uring->embed.fd;
 }
 
 static bool embed_clear(ferry_loop *loop) {

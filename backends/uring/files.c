@@ -5,6 +5,7 @@
 #include "uring.h"
 
 #include "../linux/files.h"
+#include "../posix/system.h"
 #include "../posix/calls.h"
 #include "../posix/file_calls.h"
 
@@ -114,7 +115,7 @@ void ferry__uring_prep_close(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_o
     io_uring_prep_close(sqe, op->fd);
     if (loop->slots[op->fd].kind != KIND_FILE) return; /* quick */
     /* The last close of a file may write back or free a lot. */
-    if (!uring_has(uring, URING_CACHED_FILES) || ferry__linux_close_is_long(op->fd)) {
+    if (!uring_has(uring, URING_CACHED_FILES) || ferry__system_close_is_long(op->fd)) {
         sqe->flags |= IOSQE_ASYNC;
     } else {
         uring->uses[URING_CACHED_FILES]++;

@@ -4,7 +4,7 @@
  */
 #include "uring.h"
 
-#include "../linux/pidfd.h"
+#include "../posix/system.h"
 #include "../posix/process.h"
 #include "../posix/readiness.h"
 
@@ -48,7 +48,7 @@ void ferry__uring_prep_process(ferry_loop *loop, struct io_uring_sqe *sqe, ferry
         return;
     }
     /* Kept in op->offset. An error meets the kernel's answer to -1 at the other end. */
-    int fd = ferry__pidfd_open((int64_t)op->len);
+    int fd = ferry__system_child_open((int64_t)op->len);
     op->offset = (uint64_t)(int64_t)fd;
     io_uring_prep_poll_add(sqe, fd < 0 ? -1 : fd, POLLIN);
 }
@@ -62,7 +62,8 @@ static void finish_pidfd(struct ferry__record *record) {
     }
     if (record->result >= 0 && !(record->flags & RECORD_INTERRUPTED)) {
         /* One that is traced belongs to the tracer first, and nothing tells when that lets go. */
-        int taken = ferry__pidfd_take(fd, (ferry_exit *)(uintptr_t)record->op->buf);
+        int taken = ferry__system_child_take(fd, (int64_t)record->op->len,
+                                             (ferry_exit *)(uintptr_t)record->op->buf);
         record->flags = taken == 1 ? RECORD_NOT_READY : 0;
         record->result = taken < 0 ? taken : 0;
     }

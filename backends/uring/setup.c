@@ -8,7 +8,7 @@
  */
 #include "uring.h"
 
-#include "../linux/files.h"
+#include "../posix/system.h"
 #include "../posix/calls.h"
 
 #include <errno.h>
@@ -188,7 +188,7 @@ static const char *probe(ferry_loop *loop, struct uring *uring) {
          missing == NULL && probe->ops[URING_OP_WAITID].flags & IO_URING_OP_SUPPORTED);
     find(uring, URING_FS_OPS, missing == NULL && has_fs_ops(probe));
     if (uring->found[URING_CACHED_FILES] != FERRY_FEATURE_MASKED) {
-        find(uring, URING_CACHED_FILES, ferry__linux_can_glance());
+        find(uring, URING_CACHED_FILES, ferry__system_knows_caches());
     }
     find(uring, URING_FIXED_BUFFERS,
          missing == NULL && probe->ops[IORING_OP_READ_FIXED].flags & IO_URING_OP_SUPPORTED &&
@@ -468,7 +468,7 @@ void ferry__uring_close(ferry_loop *loop, bool forked) {
         io_uring_queue_exit(&uring->ring);
         atomic_store_explicit(&last_closed, ferry__os_clock(), memory_order_relaxed);
     }
-    ferry__embed_close(&uring->embed);
+    ferry__embed_close(&uring->embed, forked);
     (void)ferry__calls.close(uring->wake_fd);
     uring_free(loop, uring);
 }

@@ -15,7 +15,7 @@
 #ifndef FERRY_URING_H
 #define FERRY_URING_H
 
-#include "../linux/embed.h"
+#include "../posix/embed.h"
 #include "../posix/rest.h"
 #include "abi.h"
 #include "core.h"

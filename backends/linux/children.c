@@ -1,15 +1,13 @@
-/* pidfd.c - children by descriptor (Linux 5.3; as an argument of waitid 5.4).
+/* children.c - children by descriptor: pidfd (Linux 5.3; as an argument of waitid 5.4).
  *
  * SPDX-License-Identifier: MIT
  */
-#include "pidfd.h"
-
 #include "../posix/process.h"
+#include "../posix/system.h"
 
 #include <errno.h>
-#include <stdbool.h>
 
-int ferry__pidfd_open(int64_t pid) {
+int ferry__system_child_open(int64_t pid) {
     siginfo_t info;
     int fd = ferry__calls.pidfd_open((pid_t)pid);
     if (fd < 0) { /* the others: the number of a thread */
@@ -25,8 +23,9 @@ int ferry__pidfd_open(int64_t pid) {
     return fd;
 }
 
-int ferry__pidfd_take(int fd, ferry_exit *how) {
+int ferry__system_child_take(int fd, int64_t pid, ferry_exit *how) {
     siginfo_t info = {.si_pid = 0};
+    (void)pid;
     if (ferry__calls.waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) != 0) {
         return ferry__errno();
     }
