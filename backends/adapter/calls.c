@@ -12,6 +12,7 @@
 #include "../posix/calls.h"
 #include "../posix/file_calls.h"
 #include "../posix/messages.h"
+#include "../posix/missing.h"
 #include "../posix/rest.h"
 
 #include <errno.h>
@@ -38,14 +39,17 @@ static int64_t told(ssize_t result) {
 /* The vectors of a call. piece: room for one that was cut. */
 static void header_fill(const ferry_loop *loop, const ferry_op *op, uint64_t moved,
                         struct msghdr *header, struct iovec *piece) {
-    header->msg_iov = (struct iovec *)(uintptr_t)op->buf;
-    header->msg_iovlen = op->len;
-    if (ferry__slot_is_message(ferry__slot(loop, op->fd)))
-        return; /* it cannot be taken in pieces */
+    if (ferry__slot_is_message(ferry__slot(loop, op->fd))) { /* it cannot be taken in pieces */
+        ferry__posix_msg_vectors(header, (struct iovec *)(uintptr_t)op->buf, (size_t)op->len);
+        return;
+    }
     struct posix_rest rest = posix_rest_vecs(op, op->transferred + moved);
     *piece = (struct iovec){rest.piece, rest.piece_len};
-    header->msg_iov = rest.piece != NULL ? piece : (struct iovec *)(uintptr_t)rest.vecs;
-    header->msg_iovlen = rest.piece != NULL ? 1 : rest.count;
+    if (rest.piece != NULL) {
+        ferry__posix_msg_vectors(header, piece, 1);
+    } else {
+        ferry__posix_msg_vectors(header, (struct iovec *)(uintptr_t)rest.vecs, rest.count);
+    }
 }
 
 static int64_t receive(const ferry_op *op, uint64_t moved) {
@@ -97,7 +101,8 @@ int64_t ferry__adapter_call_gathered(ferry_op *first, unsigned count) {
                                  (size_t)(op->len - op->transferred)};
         if (i + 1 < count) op = op->link.next;
     }
-    struct msghdr header = {.msg_iov = vecs, .msg_iovlen = count};
+    struct msghdr header = {.msg_name = NULL};
+    ferry__posix_msg_vectors(&header, vecs, count);
     return told(ferry__calls.sendmsg(first->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
@@ -111,8 +116,7 @@ static int64_t receive_lent(const ferry_op *op) {
     }
     ferry__pool_message(buffer);
     struct msghdr *header = ferry__posix_msg_header(&buffer->msg);
-    header->msg_iov = (struct iovec *)(void *)&buffer->vec;
-    header->msg_iovlen = 1;
+    ferry__posix_msg_vectors(header, (struct iovec *)(void *)&buffer->vec, 1);
     return told(ferry__calls.recvmsg(op->fd, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
 }
 

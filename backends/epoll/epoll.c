@@ -4,6 +4,7 @@
  */
 #include "../adapter/adapter.h"
 
+#include "../linux/calls.h"
 #include "../posix/calls.h"
 
 #include <errno.h>
@@ -27,19 +28,19 @@ static void epoll_close(struct ferry__poll *poll, bool forked) {
 }
 
 static int event_fd(void) {
-    return ferry__calls.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return ferry__linux_calls.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 /* All three, or an error and those that there are. */
 static int make(struct ferry__poll *poll, bool has_wake) {
-    poll->fd = ferry__calls.epoll_create(EPOLL_CLOEXEC);
+    poll->fd = ferry__linux_calls.epoll_create(EPOLL_CLOEXEC);
     if (poll->fd >= 0) poll->wake_fd = event_fd();
     if (poll->wake_fd >= 0) poll->kick_fd = event_fd();
     if (poll->kick_fd < 0) return ferry__errno();
     if (!has_wake) return 0;
     /* Level-triggered, and read by the loop alone: who else looks leaves it as it is. */
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = UINT64_MAX};
-    int added = ferry__calls.epoll_ctl(poll->fd, EPOLL_CTL_ADD, poll->wake_fd, &event);
+    int added = ferry__linux_calls.epoll_ctl(poll->fd, EPOLL_CTL_ADD, poll->wake_fd, &event);
     return added == 0 ? 0 : ferry__errno();
 }
 
@@ -61,15 +62,15 @@ static int epoll_add(struct ferry__poll *poll, ferry_fd fd, uint32_t generation)
         .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
         .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd,
     };
-    if (ferry__calls.epoll_ctl(poll->fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+    if (ferry__linux_calls.epoll_ctl(poll->fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
     if (errno != EEXIST) return -errno;
     /* Somebody closed and reopened the number behind our back; what lies there is the same file. */
-    return ferry__calls.epoll_ctl(poll->fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
+    return ferry__linux_calls.epoll_ctl(poll->fd, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
 }
 
 static void epoll_remove(struct ferry__poll *poll, ferry_fd fd) {
     struct epoll_event event = {.events = 0}; /* for kernels before 2.6.9 it must not be NULL */
-    (void)ferry__calls.epoll_ctl(poll->fd, EPOLL_CTL_DEL, fd, &event);
+    (void)ferry__linux_calls.epoll_ctl(poll->fd, EPOLL_CTL_DEL, fd, &event);
 }
 
 /* ---- Waiting ----------------------------------------------------------------------------- */
@@ -78,7 +79,7 @@ static int wait_rounded(const struct ferry__poll *poll, struct epoll_event *even
                         uint64_t left) {
     uint64_t ms = left / NS_PER_MS + (left % NS_PER_MS != 0); /* down would mean to spin */
     int timeout = left == UINT64_MAX ? -1 : ms > INT32_MAX ? INT32_MAX : (int)ms;
-    return ferry__calls.epoll_wait(poll->fd, events, max, timeout);
+    return ferry__linux_calls.epoll_wait(poll->fd, events, max, timeout);
 }
 
 static int wait_some(struct ferry__poll *poll, struct epoll_event *events, int max, uint64_t left) {
@@ -86,7 +87,7 @@ static int wait_some(struct ferry__poll *poll, struct epoll_event *events, int m
     if (left != 0 && left != UINT64_MAX && !poll->lacks_nanoseconds) {
         const struct timespec span = {.tv_sec = (time_t)(left / NS_PER_S),
                                       .tv_nsec = (long)(left % NS_PER_S)};
-        int count = ferry__calls.epoll_pwait2(poll->fd, events, max, &span);
+        int count = ferry__linux_calls.epoll_pwait2(poll->fd, events, max, &span);
         if (count >= 0 || (errno != ENOSYS && errno != EPERM)) { /* EPERM: seccomp */
             poll->fine_waits++;
             return count;

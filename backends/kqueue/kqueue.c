@@ -93,17 +93,14 @@ static void kqueue_close(struct ferry__poll *poll, bool forked) {
     }
 }
 
-/* What is written at *to makes *from readable. pipe2(2) is not on macOS. 0 or -1. */
+/* What is written at *to makes *from readable. 0 or -1. */
 static int open_pipe(int *from, int *to) {
     int fds[2];
-    if (ferry__calls.pipe(fds, 0) != 0) return -1;
+    if (ferry__calls.pipe(fds) != 0) return -1;
     *from = fds[0];
     *to = fds[1];
-    for (int i = 0; i < 2; i++) {
-        if (ferry__kqueue_calls.close_on_exec(fds[i]) < 0) return -1;
-        if (ferry__calls.set_blocking(fds[i], 0) < 0) return -1;
-    }
-    return 0;
+    return ferry__calls.set_blocking(fds[0], 0) < 0 || ferry__calls.set_blocking(fds[1], 0) < 0 ? -1
+                                                                                                : 0;
 }
 
 /* All of them, or an error and those that there are. */

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "calls.h"
 #include "../posix/process.h"
 #include "../posix/system.h"
 
@@ -9,7 +10,7 @@
 
 int ferry__system_child_open(int64_t pid) {
     siginfo_t info;
-    int fd = ferry__calls.pidfd_open((pid_t)pid);
+    int fd = ferry__linux_calls.pidfd_open((pid_t)pid);
     if (fd < 0) { /* the others: the number of a thread */
         bool none = errno == ESRCH || errno == EINVAL || errno == ENOENT;
         return none ? FERRY_ECHILD : ferry__errno();

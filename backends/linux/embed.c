@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "calls.h"
 #include "../posix/calls.h"
 #include "../posix/embed.h"
 
@@ -16,17 +17,18 @@
 int ferry__embed_watch(const struct ferry__embed *embed, int fd, bool input_alone) {
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
     if (!input_alone) event.events |= EPOLLOUT;
-    if (ferry__calls.epoll_ctl(embed->fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+    if (ferry__linux_calls.epoll_ctl(embed->fd, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
     return errno == EEXIST ? 0 : ferry__errno();
 }
 
 static int make(struct ferry__embed *embed) {
-    embed->fd = ferry__calls.epoll_create(EPOLL_CLOEXEC);
+    embed->fd = ferry__linux_calls.epoll_create(EPOLL_CLOEXEC);
     if (embed->fd < 0) return ferry__errno();
-    embed->event_fd = ferry__calls.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    embed->event_fd = ferry__linux_calls.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (embed->event_fd < 0) return ferry__errno();
     embed->event_to = embed->event_fd;
-    embed->timer_fd = ferry__calls.timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    embed->timer_fd = ferry__linux_calls.timerfd_create(CLOCK_MONOTONIC,
+                                                        TFD_CLOEXEC | TFD_NONBLOCK);
     if (embed->timer_fd < 0) return ferry__errno();
     int error = ferry__embed_watch(embed, embed->event_fd, true);
     return error != 0 ? error : ferry__embed_watch(embed, embed->timer_fd, true);
@@ -53,7 +55,7 @@ void ferry__embed_clear(struct ferry__embed *embed) {
     struct epoll_event events[EVENTS];
     int count;
     do {
-        count = ferry__calls.epoll_wait(embed->fd, events, EVENTS, 0);
+        count = ferry__linux_calls.epoll_wait(embed->fd, events, EVENTS, 0);
         for (int i = 0; i < count; i++) {
             if (events[i].data.fd == embed->timer_fd) embed->alarm_ns = UINT64_MAX;
         }
@@ -71,7 +73,7 @@ void ferry__embed_alarm(struct ferry__embed *embed, uint64_t deadline_ns) {
     uint64_t at = deadline_ns > 0 ? deadline_ns : 1; /* 0 would mean never */
     const struct itimerspec when = {
         .it_value = {.tv_sec = (time_t)(at / NS_PER_S), .tv_nsec = (long)(at % NS_PER_S)}};
-    if (ferry__calls.timerfd_settime(embed->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
+    if (ferry__linux_calls.timerfd_settime(embed->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0) {
         embed->alarm_ns = deadline_ns;
     } else {
         ferry__embed_raise(embed); /* rather too often than never */

@@ -4,6 +4,7 @@
  */
 #include "files.h"
 
+#include "calls.h"
 #include "../posix/calls.h"
 #include "../posix/file_calls.h"
 #include "../posix/system.h"
@@ -23,14 +24,14 @@ int64_t ferry__system_rename(const ferry_op *op, int dir, int new_dir) {
     unsigned flags = op->asked & FERRY_NOREPLACE  ? RENAME_NOREPLACE
                      : op->asked & FERRY_EXCHANGE ? RENAME_EXCHANGE
                                                   : 0;
-    int result = ferry__file_calls.renameat2(dir, op->buf, new_dir, new_path, flags);
+    int result = ferry__linux_calls.renameat2(dir, op->buf, new_dir, new_path, flags);
     return result == 0 ? 0 : ferry__errno();
 }
 
 int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len) {
     int result;
     do {
-        result = ferry__file_calls.fallocate(fd, 0, (off_t)offset, (off_t)len);
+        result = ferry__linux_calls.fallocate(fd, 0, (off_t)offset, (off_t)len);
     } while (result != 0 && errno == EINTR);
     return result == 0 ? 0 : ferry__errno();
 }
@@ -62,7 +63,7 @@ int64_t ferry__system_copy(int from, uint64_t from_offset, int to, uint64_t to_o
     off_t in = (off_t)from_offset, out = (off_t)to_offset;
     ssize_t moved;
     do {
-        moved = ferry__file_calls.copy_file_range(from, &in, to, &out, len, 0);
+        moved = ferry__linux_calls.copy_file_range(from, &in, to, &out, len, 0);
     } while (moved < 0 && errno == EINTR);
     return moved >= 0 ? moved : ferry__errno();
 }
@@ -93,7 +94,7 @@ int64_t ferry__system_stat(int fd, const char *path, bool follows, ferry_file *f
     struct statx about;
     int flags = path == NULL ? AT_EMPTY_PATH : follows ? 0 : AT_SYMLINK_NOFOLLOW;
     const char *name = path == NULL ? "" : path;
-    if (ferry__file_calls.statx(fd, name, flags, FERRY__STAT_MASK, &about) != 0) {
+    if (ferry__linux_calls.statx(fd, name, flags, FERRY__STAT_MASK, &about) != 0) {
         return ferry__errno();
     }
     ferry__linux_tell_file(&about, file);
@@ -110,7 +111,7 @@ int ferry__system_open_beneath(int dir, const char *path, int flags, mode_t mode
         .flags = (uint64_t)(unsigned)flags, .mode = mode, .resolve = RESOLVE_BENEATH};
     int fd = -1;
     for (int i = 0; i < RACES_MAX; i++) {
-        fd = ferry__file_calls.openat2(dir, path, &how);
+        fd = ferry__linux_calls.openat2(dir, path, &how);
         if (fd >= 0 || errno != EAGAIN) break;
     }
     if (fd < 0 && errno == ENOSYS) errno = EOPNOTSUPP;
@@ -121,7 +122,7 @@ int ferry__system_open_beneath(int dir, const char *path, int flags, mode_t mode
 
 bool ferry__system_knows_caches(void) {
     struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_CACHED};
-    int fd = ferry__file_calls.openat2(AT_FDCWD, "/", &how);
+    int fd = ferry__linux_calls.openat2(AT_FDCWD, "/", &how);
     if (fd >= 0) (void)ferry__calls.close(fd);
     return fd >= 0 || errno == EAGAIN;
 }
@@ -130,7 +131,7 @@ bool ferry__system_knows_caches(void) {
  * cached may have to be asked for. */
 bool ferry__linux_glance_fd(int fd, struct statx *about) {
     int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
-    return ferry__file_calls.statx(fd, "", flags, FERRY__STAT_MASK, about) == 0 &&
+    return ferry__linux_calls.statx(fd, "", flags, FERRY__STAT_MASK, about) == 0 &&
            about->stx_dev_major != 0;
 }
 
@@ -138,7 +139,7 @@ bool ferry__linux_glance(int dir, const char *path, int flags, uint64_t resolve,
                          struct statx *about) {
     struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_PATH | O_CLOEXEC),
                            .resolve = resolve | RESOLVE_CACHED};
-    int fd = ferry__file_calls.openat2(dir, path, &how);
+    int fd = ferry__linux_calls.openat2(dir, path, &how);
     if (fd < 0) return false;
     bool seen = ferry__linux_glance_fd(fd, about);
     (void)ferry__calls.close(fd);
@@ -155,7 +156,7 @@ int ferry__system_open_cached(int dir, const char *path, int flags, bool beneath
     /* Another may have taken its place: then it must not wait for that, nor be that. */
     struct open_how how = {.flags = (uint64_t)(unsigned)(flags | O_NONBLOCK),
                            .resolve = resolve | RESOLVE_CACHED};
-    int fd = ferry__file_calls.openat2(dir, path, &how);
+    int fd = ferry__linux_calls.openat2(dir, path, &how);
     struct stat opened;
     if (fd < 0) return -1;
     if (ferry__calls.fstat(fd, &opened) == 0 &&

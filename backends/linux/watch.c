@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "calls.h"
 #include "../posix/calls.h"
 #include "os.h"
 
@@ -28,7 +29,7 @@ static const struct {
 };
 
 int ferry__os_watch_open(void) {
-    int source = ferry__calls.inotify_init(IN_CLOEXEC | IN_NONBLOCK);
+    int source = ferry__linux_calls.inotify_init(IN_CLOEXEC | IN_NONBLOCK);
     return source >= 0 ? source : ferry__errno();
 }
 
@@ -37,13 +38,13 @@ void ferry__os_watch_close(ferry_fd source) {
 }
 
 int64_t ferry__os_watch_add(ferry_fd source, const char *path) {
-    int watch = ferry__calls.inotify_add_watch(source, path, MASK);
+    int watch = ferry__linux_calls.inotify_add_watch(source, path, MASK);
     return watch >= 0 ? watch : ferry__errno();
 }
 
 void ferry__os_watch_remove(ferry_fd source, int32_t watch) {
     /* It fails if the system has removed it already. */
-    (void)ferry__calls.inotify_rm_watch(source, watch);
+    (void)ferry__linux_calls.inotify_rm_watch(source, watch);
 }
 
 /* A line of what the kernel tells of the descriptor (proc(5)): "inotify wd:2 ino:...". */

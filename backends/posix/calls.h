@@ -26,9 +26,6 @@
 
 FERRY__OWN_BEGIN
 
-struct epoll_event;
-struct itimerspec; /* not on macOS */
-
 struct ferry__calls {
     int (*clock_gettime)(clockid_t, struct timespec *);
     void *(*mmap)(void *, size_t, int, int, int, off_t);
@@ -77,31 +74,9 @@ struct ferry__calls {
     int (*getaddrinfo)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
     void (*freeaddrinfo)(struct addrinfo *);
     int (*thread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    /* Linux */
-    int (*eventfd)(unsigned, int);
-    int (*pidfd_open)(pid_t);
-    int (*inotify_init)(int);
-    int (*inotify_add_watch)(int, const char *, uint32_t);
-    int (*inotify_rm_watch)(int, int);
-    int (*epoll_create)(int);
-    int (*epoll_ctl)(int, int, int, struct epoll_event *);
-    int (*epoll_wait)(int, struct epoll_event *, int, int);
-    int (*epoll_pwait2)(int, struct epoll_event *, int, const struct timespec *);
-    int (*timerfd_create)(int, int);
-    int (*timerfd_settime)(int, int, const struct itimerspec *, struct itimerspec *);
 };
 
 extern struct ferry__calls ferry__calls;
-
-/* What every system has under the same name and with the same types. */
-#define FERRY__CALLS_COMMON                                                                        \
-    .clock_gettime = clock_gettime, .mmap = mmap, .munmap = munmap, .sigaction = sigaction,        \
-    .fstat = fstat, .getsockopt = getsockopt, .setsockopt = setsockopt, .recv = recv,              \
-    .recvmsg = recvmsg, .send = send, .poll = poll, .shutdown = shutdown, .listen = listen,        \
-    .close = close, .ftruncate = ftruncate, .read = read, .write = write, .readv = readv,          \
-    .writev = writev, .preadv = preadv, .pwritev = pwritev, .spawn = posix_spawnp,                 \
-    .waitid = waitid, .kill = kill, .getaddrinfo = getaddrinfo, .freeaddrinfo = freeaddrinfo,      \
-    .thread_create = pthread_create
 
 /* Our number for errno. */
 int ferry__errno(void);

@@ -8,22 +8,22 @@
  */
 #include "ferry.h"
 
-#include <netinet/in.h>
-#include <netinet/udp.h>
+#include "socket_names.h"
+
 #include <stdbool.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define HEAD CMSG_LEN(0)
+#define UNIT (CMSG_SPACE(1) - HEAD) /* to which items are aligned: 8 bytes, 4 on macOS */
 
 _Static_assert(FERRY_CONTROL_WORDS(1) * 8 >= CMSG_SPACE(1), "room for one byte");
 _Static_assert(FERRY_CONTROL_WORDS(9) * 8 >= CMSG_SPACE(9), "room for what is not aligned");
-_Static_assert(FERRY_CONTROL_WORDS_ALL * 8 >= CMSG_SPACE(sizeof(struct ucred)) +
+_Static_assert(FERRY_CONTROL_WORDS_ALL * 8 >= CMSG_SPACE(CREDENTIALS_BYTES) +
                                                   CMSG_SPACE(sizeof(struct in6_pktinfo)) +
                                                   3 * CMSG_SPACE(sizeof(int)),
                "room for one of each kind");
 _Static_assert(sizeof(ferry_fd) == sizeof(int), "descriptors lie there as the system has them");
-_Static_assert(CMSG_SPACE(1) % sizeof(uint64_t) == 0, "what follows an item is aligned");
+_Static_assert(UNIT % sizeof(int) == 0, "what follows an item is aligned for descriptors");
 
 /* ---- What came --------------------------------------------------------------------------- */
 
@@ -50,12 +50,23 @@ static bool fds_read(ferry_control *item) {
 }
 
 static bool credentials_read(ferry_control *item) {
+#if defined(SCM_CREDENTIALS)
     struct ucred from;
     if (item->len < sizeof from) return false;
     memcpy(&from, item->data, sizeof from);
     item->pid = from.pid;
     item->user = from.uid;
     item->group = from.gid;
+#elif defined(FERRY__CMSGCRED)
+    struct cmsgcred from;
+    if (item->len < sizeof from) return false;
+    memcpy(&from, item->data, sizeof from);
+    item->pid = from.cmcred_pid;
+    item->user = from.cmcred_euid;
+    item->group = from.cmcred_gid;
+#else
+    (void)item;
+#endif
     return true;
 }
 
@@ -65,6 +76,7 @@ static void addr_set(ferry_addr *addr, const void *from, size_t len) {
     memcpy(addr->data.bytes, from, len);
 }
 
+#ifdef IP_PKTINFO
 static bool packet_read(ferry_control *item) {
     struct in_pktinfo from;
     struct sockaddr_in to = {.sin_family = AF_INET}, local = to;
@@ -77,6 +89,18 @@ static bool packet_read(ferry_control *item) {
     addr_set(&item->local, &local, sizeof local);
     return true;
 }
+#else
+/* The address alone. */
+static bool packet_read(ferry_control *item) {
+    struct sockaddr_in to = {.sin_family = AF_INET};
+    if (item->len < sizeof to.sin_addr) return false;
+    memcpy(&to.sin_addr, item->data, sizeof to.sin_addr);
+    item->interface_index = 0;
+    addr_set(&item->to, &to, sizeof to);
+    addr_set(&item->local, &to, IN_MULTICAST(ntohl(to.sin_addr.s_addr)) ? 0 : sizeof to);
+    return true;
+}
+#endif
 
 static bool packet6_read(ferry_control *item) {
     struct in6_pktinfo from;
@@ -108,15 +132,18 @@ struct known {
 static const struct known *known_of(int level, int type) {
     static const struct known known[] = {
         {SOL_SOCKET, SCM_RIGHTS, FERRY_CONTROL_FDS, 0, fds_read},
-        {SOL_SOCKET, SCM_CREDENTIALS, FERRY_CONTROL_CREDENTIALS, 0, credentials_read},
-        {IPPROTO_IP, IP_PKTINFO, FERRY_CONTROL_PACKET, FERRY_INET, packet_read},
+        {SOL_SOCKET, CREDENTIALS_CAME, FERRY_CONTROL_CREDENTIALS, 0, credentials_read},
+        {IPPROTO_IP, PACKET_CAME, FERRY_CONTROL_PACKET, FERRY_INET, packet_read},
         {IPPROTO_IPV6, IPV6_PKTINFO, FERRY_CONTROL_PACKET, FERRY_INET6, packet6_read},
         {IPPROTO_IP, IP_TTL, FERRY_CONTROL_HOPS, FERRY_INET, number_read},
         {IPPROTO_IPV6, IPV6_HOPLIMIT, FERRY_CONTROL_HOPS, FERRY_INET6, number_read},
         {IPPROTO_IP, IP_TOS, FERRY_CONTROL_CLASS, FERRY_INET, number_read},
         {IPPROTO_IPV6, IPV6_TCLASS, FERRY_CONTROL_CLASS, FERRY_INET6, number_read},
-        {IPPROTO_UDP, UDP_GRO, FERRY_CONTROL_SEGMENT, 0, number_read},
-        {IPPROTO_UDP, UDP_SEGMENT, FERRY_CONTROL_SEGMENT, 0, number_read},
+        /* The BSDs and macOS name what came after what was asked for. */
+        {IPPROTO_IP, IP_RECVTTL, FERRY_CONTROL_HOPS, FERRY_INET, number_read},
+        {IPPROTO_IP, IP_RECVTOS, FERRY_CONTROL_CLASS, FERRY_INET, number_read},
+        {OFFLOAD_LEVEL, UDP_GRO, FERRY_CONTROL_SEGMENT, 0, number_read},
+        {OFFLOAD_LEVEL, UDP_SEGMENT, FERRY_CONTROL_SEGMENT, 0, number_read},
     };
     static const struct known other = {0, 0, FERRY_CONTROL_OTHER, 0, other_read};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -158,8 +185,14 @@ struct piece {
     union {
         int number;
         uint16_t segment;
+#ifdef SCM_CREDENTIALS
         struct ucred credentials;
+#endif
+#ifdef IP_PKTINFO
         struct in_pktinfo packet;
+#else
+        struct in_addr packet;
+#endif
         struct in6_pktinfo packet6;
     } value;
 };
@@ -197,10 +230,34 @@ static int fds_make(struct piece *piece, const ferry_control *item) {
 
 static int credentials_make(struct piece *piece, const ferry_control *item) {
     if (item->pid < 0 || item->pid > INT32_MAX) return FERRY_EINVAL;
+#if defined(SCM_CREDENTIALS)
     piece->value.credentials = (struct ucred){(pid_t)item->pid, item->user, item->group};
     piece_set(piece, SOL_SOCKET, SCM_CREDENTIALS, &piece->value.credentials, sizeof(struct ucred));
     return 0;
+#elif defined(FERRY__CMSGCRED)
+    static const struct cmsgcred filled_by_the_system = {.cmcred_pid = 0};
+    piece_set(piece, SOL_SOCKET, SCM_CREDS, &filled_by_the_system, sizeof filled_by_the_system);
+    return 0;
+#else
+    (void)piece;
+    return FERRY_ENOTSUP;
+#endif
 }
+
+#ifdef IP_PKTINFO
+static void packet_set(struct piece *piece, const ferry_control *item, struct in_addr from) {
+    piece->value.packet = (struct in_pktinfo){.ipi_spec_dst = from};
+    piece->value.packet.ipi_ifindex =
+        (__typeof__(piece->value.packet.ipi_ifindex))item->interface_index;
+    piece_set(piece, IPPROTO_IP, IP_PKTINFO, &piece->value.packet, sizeof(struct in_pktinfo));
+}
+#else
+static void packet_set(struct piece *piece, const ferry_control *item, struct in_addr from) {
+    (void)item;
+    piece->value.packet = from;
+    piece_set(piece, IPPROTO_IP, PACKET_GOES, &piece->value.packet, sizeof from);
+}
+#endif
 
 static int packet_make(struct piece *piece, const ferry_msg *msg, const ferry_control *item) {
     int family = (int)item->family, local = family_of(&item->local);
@@ -210,9 +267,7 @@ static int packet_make(struct piece *piece, const ferry_msg *msg, const ferry_co
     if (family == FERRY_INET) {
         struct sockaddr_in from = {.sin_family = AF_INET};
         if (local != 0) memcpy(&from, item->local.data.bytes, sizeof from);
-        piece->value.packet = (struct in_pktinfo){.ipi_ifindex = (int)item->interface_index,
-                                                  .ipi_spec_dst = from.sin_addr};
-        piece_set(piece, IPPROTO_IP, IP_PKTINFO, &piece->value.packet, sizeof(struct in_pktinfo));
+        packet_set(piece, item, from.sin_addr);
     } else if (family == FERRY_INET6) {
         struct sockaddr_in6 from = {.sin6_family = AF_INET6};
         if (local != 0) memcpy(&from, item->local.data.bytes, sizeof from);
@@ -245,8 +300,9 @@ static int octet_make(struct piece *piece, const ferry_msg *msg, const ferry_con
 
 static int segment_make(struct piece *piece, const ferry_control *item) {
     if (item->number < 0 || item->number > UINT16_MAX) return FERRY_EINVAL;
+    if (OFFLOAD_LEVEL == NO_LEVEL) return FERRY_ENOTSUP;
     piece->value.segment = (uint16_t)item->number;
-    piece_set(piece, IPPROTO_UDP, UDP_SEGMENT, &piece->value.segment, sizeof(uint16_t));
+    piece_set(piece, OFFLOAD_LEVEL, UDP_SEGMENT, &piece->value.segment, sizeof(uint16_t));
     return 0;
 }
 
@@ -268,7 +324,7 @@ static int piece_make(struct piece *piece, const ferry_msg *msg, const ferry_con
 
 static int piece_append(ferry_msg *msg, const struct piece *piece) {
     size_t used = msg->control_len;
-    if (used % sizeof(uint64_t) != 0) return FERRY_EINVAL;
+    if (used % UNIT != 0) return FERRY_EINVAL;
     if (msg->control == NULL || used > msg->control_room || piece->len > msg->control_room ||
         CMSG_SPACE(piece->len) > msg->control_room - used) {
         return FERRY_EOVERFLOW;
@@ -279,7 +335,7 @@ static int piece_append(ferry_msg *msg, const struct piece *piece) {
     memset(at, 0, CMSG_SPACE(piece->len));
     head.cmsg_level = piece->level;
     head.cmsg_type = piece->type;
-    head.cmsg_len = CMSG_LEN(piece->len);
+    head.cmsg_len = (__typeof__(head.cmsg_len))CMSG_LEN(piece->len);
     memcpy(at, &head, sizeof head);
     if (piece->len > 0) memcpy(at + HEAD, piece->data, piece->len);
     msg->control_len = used + CMSG_SPACE(piece->len);

@@ -15,10 +15,7 @@
 
 FERRY__OWN_BEGIN
 
-struct open_how;
-
 struct ferry__file_calls {
-    /* POSIX */
     int (*openat)(int, const char *, int, mode_t);
     int (*mkdirat)(int, const char *, mode_t);
     int (*unlinkat)(int, const char *, int);
@@ -43,24 +40,9 @@ struct ferry__file_calls {
     int (*status_flags)(int); /* fcntl(F_GETFL) */
     int (*getentropy)(void *, size_t);
     ssize_t (*getdents)(int, void *, size_t); /* fills in struct dirent; not on macOS */
-    /* Linux */
-    int (*renameat2)(int, const char *, int, const char *, unsigned);
-    int (*fallocate)(int, int, off_t, off_t);
-
-    ssize_t (*copy_file_range)(int, off_t *, int, off_t *, size_t, unsigned);
-    int (*statx)(int, const char *, int, unsigned, struct statx *);
-    int (*openat2)(int, const char *, struct open_how *);
 };
 
 extern struct ferry__file_calls ferry__file_calls;
-
-/* What every system has under the same name and with the same types. */
-#define FERRY__FILE_CALLS_COMMON                                                                   \
-    .mkdirat = mkdirat, .unlinkat = unlinkat, .linkat = linkat, .symlinkat = symlinkat,            \
-    .readlinkat = readlinkat, .fchmod = fchmod, .fchmodat = fchmodat, .fchown = fchown,            \
-    .fchownat = fchownat, .futimens = futimens, .utimensat = utimensat, .faccessat = faccessat,    \
-    .fstatat = fstatat, .realpath = realpath, .pread = pread, .pwrite = pwrite, .fsync = fsync,    \
-    .lseek = lseek, .getentropy = getentropy
 
 /* What a file is, by st_mode. */
 enum ferry_file_type ferry__posix_type_of(mode_t mode);

@@ -9,6 +9,7 @@
 #include "messages.h"
 
 #include "core.h"
+#include "missing.h"
 
 #include <string.h>
 
@@ -17,8 +18,10 @@ _Static_assert(sizeof(struct msghdr) <= sizeof(((ferry_msg *)0)->room), "room fo
 struct msghdr *ferry__posix_msg_header(ferry_msg *msg) {
     struct msghdr *header = (struct msghdr *)(void *)msg->room;
     size_t left = msg->control_room - msg->control_len;
-    *header = (struct msghdr){.msg_controllen = left};
-    if (left > 0) header->msg_control = (char *)msg->control + msg->control_len;
+    *header = (struct msghdr){.msg_name = NULL};
+    if (left > 0) {
+        ferry__posix_msg_control(header, (char *)msg->control + msg->control_len, left);
+    }
     if (msg->addr != NULL) {
         header->msg_name = msg->addr->data.bytes;
         header->msg_namelen = sizeof msg->addr->data.bytes;
@@ -35,12 +38,13 @@ struct msghdr *ferry__posix_msg_receive(const ferry_op *op) {
     return header;
 }
 
-/* Whatever the loop knew of the numbers that came is void. */
+/* Whatever the loop knew of the numbers that came is void. A child is not to have them. */
 static void claim(ferry_loop *loop, const void *control, size_t len) {
     ferry_control item = {.at = 0};
     while (ferry_control_next(control, len, &item)) {
         if (item.kind != FERRY_CONTROL_FDS) continue;
         for (size_t i = 0; i < item.count; i++) {
+            if (MSG_CMSG_CLOEXEC == 0) (void)fcntl(item.fds[i], F_SETFD, FD_CLOEXEC);
             ferry__slot_claim(loop, item.fds[i], KIND_UNKNOWN);
         }
     }
@@ -72,8 +76,5 @@ void ferry__posix_msg_send(const ferry_op *op, struct msghdr *header) {
         header->msg_name = msg->addr->data.bytes;
         header->msg_namelen = msg->addr->len;
     }
-    if (msg->control_len > 0) {
-        header->msg_control = msg->control;
-        header->msg_controllen = msg->control_len;
-    }
+    if (msg->control_len > 0) ferry__posix_msg_control(header, msg->control, msg->control_len);
 }

@@ -12,6 +12,18 @@
 
 FERRY__OWN_BEGIN
 
+/* The numbers in a header are of different types on different systems. */
+static inline void ferry__posix_msg_vectors(struct msghdr *header, struct iovec *vecs,
+                                            size_t count) {
+    header->msg_iov = vecs;
+    header->msg_iovlen = (__typeof__(header->msg_iovlen))count;
+}
+
+static inline void ferry__posix_msg_control(struct msghdr *header, void *control, size_t len) {
+    header->msg_control = control;
+    header->msg_controllen = (__typeof__(header->msg_controllen))len;
+}
+
 /* The header of a call that receives the message, all but its vectors; and, when that has received,
  * what the system wrote into it. It lies in the message, since systems write to it when they
  * complete. */

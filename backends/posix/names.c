@@ -21,23 +21,25 @@ static const struct {
     int ours, theirs;
 } pairs[] = {
     {FERRY_ENONAME, EAI_NONAME},
+#ifdef EAI_NODATA
     {FERRY_ENONAME, EAI_NODATA},
+#endif
+#ifdef EAI_ADDRFAMILY
     {FERRY_ENONAME, EAI_ADDRFAMILY},
-    {FERRY_EAGAIN, EAI_AGAIN},
-    {FERRY_ENAMESERVER, EAI_FAIL},
-    {FERRY_ENOSERVICE, EAI_SERVICE},
-    {FERRY_EAFNOSUPPORT, EAI_FAMILY},
-    {FERRY_EPROTOTYPE, EAI_SOCKTYPE},
-    {FERRY_EINVAL, EAI_BADFLAGS},
+#endif
+    {FERRY_EAGAIN, EAI_AGAIN},        {FERRY_ENAMESERVER, EAI_FAIL},
+    {FERRY_ENOSERVICE, EAI_SERVICE},  {FERRY_EAFNOSUPPORT, EAI_FAMILY},
+    {FERRY_EPROTOTYPE, EAI_SOCKTYPE}, {FERRY_EINVAL, EAI_BADFLAGS},
     {FERRY_ENOMEM, EAI_MEMORY},
+#ifdef EAI_OVERFLOW
     {FERRY_EOVERFLOW, EAI_OVERFLOW},
-    /* Of the asynchronous kind, which is not used, and of encodings; should they come. */
-    {FERRY_EAGAIN, EAI_INPROGRESS},
-    {FERRY_ECANCELED, EAI_CANCELED},
-    {FERRY_EBUSY, EAI_NOTCANCELED},
-    {FERRY_EALREADY, EAI_ALLDONE},
-    {FERRY_EAGAIN, EAI_INTR},
-    {FERRY_EILSEQ, EAI_IDN_ENCODE},
+#endif
+/* Of the asynchronous kind, which is not used, and of encodings; should they come. */
+#ifdef EAI_INPROGRESS
+    {FERRY_EAGAIN, EAI_INPROGRESS},   {FERRY_ECANCELED, EAI_CANCELED},
+    {FERRY_EBUSY, EAI_NOTCANCELED},   {FERRY_EALREADY, EAI_ALLDONE},
+    {FERRY_EAGAIN, EAI_INTR},         {FERRY_EILSEQ, EAI_IDN_ENCODE},
+#endif
 };
 
 int ferry__os_lookup_error(int code, int system_error) {

@@ -21,7 +21,8 @@ static const struct sockaddr *sockaddr_of(const ferry_addr *addr) {
 }
 
 static int family_of(const ferry_addr *addr) {
-    return addr->len >= sizeof(sa_family_t) ? sockaddr_of(addr)->sa_family : AF_UNSPEC;
+    return addr->len >= offsetof(struct sockaddr, sa_data) ? sockaddr_of(addr)->sa_family
+                                                           : AF_UNSPEC;
 }
 
 /* ---- Sockets ----------------------------------------------------------------------------- */
@@ -80,7 +81,7 @@ int ferry_pipe(ferry_loop *loop, ferry_fd fds[2]) {
 }
 
 int ferry__os_addr_check(const ferry_addr *addr) {
-    size_t least = sizeof(sa_family_t);
+    size_t least = offsetof(struct sockaddr, sa_data);
     if (addr->len < least || addr->len > sizeof addr->data.bytes) return FERRY_EINVAL;
     if (family_of(addr) == AF_INET) least = sizeof(struct sockaddr_in);
     if (family_of(addr) == AF_INET6) least = sizeof(struct sockaddr_in6);

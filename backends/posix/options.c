@@ -8,10 +8,10 @@
  */
 #include "calls.h"
 #include "core.h"
+#include "missing.h"
+#include "socket_names.h"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <netinet/udp.h>
 #include <string.h>
 
 /* ---- What a socket is -------------------------------------------------------------------- */
@@ -33,18 +33,35 @@ static int ask(ferry_fd fd, int name, int *value) {
     return ferry__calls.getsockopt(fd, SOL_SOCKET, name, value, &len) == 0 ? 0 : ferry__errno();
 }
 
+/* A name has it, also that of a socket without one. */
+static int family_of(ferry_fd fd) {
+    struct sockaddr_storage name = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof name;
+    (void)ferry__calls.getsockname(fd, (struct sockaddr *)&name, &len);
+    return name.ss_family;
+}
+
+static bool is_udp(ferry_fd fd, int type) {
+#ifdef SO_PROTOCOL
+    int protocol;
+    return type == SOCK_DGRAM && ask(fd, SO_PROTOCOL, &protocol) == 0 && protocol == IPPROTO_UDP;
+#else
+    (void)fd;
+    return type == SOCK_DGRAM; /* there are hardly others (macOS: ICMP without rights) */
+#endif
+}
+
 /* IS_... of fd, or an error. */
 static int what_is(ferry_fd fd) {
-    int family, type, protocol, is = 0;
-    int error = ask(fd, SO_DOMAIN, &family);
-    if (error == 0) error = ask(fd, SO_TYPE, &type);
-    if (error == 0) error = ask(fd, SO_PROTOCOL, &protocol);
+    int type, is = 0;
+    int error = ask(fd, SO_TYPE, &type);
     if (error != 0) return error;
+    int family = family_of(fd);
     if (family == AF_INET) is |= IS_INET;
     if (family == AF_INET6) is |= IS_INET6;
     if (family == AF_UNIX) is |= IS_UNIX;
     is |= type == SOCK_STREAM ? IS_STREAM : IS_MESSAGES;
-    return is & IS_IP && protocol == IPPROTO_UDP ? is | IS_UDP : is;
+    return is & IS_IP && is_udp(fd, type) ? is | IS_UDP : is;
 }
 
 /* Has it a port already? */
@@ -85,24 +102,25 @@ static const struct option options[] = {
     [FERRY_OPT_SEND_BUFFER_BYTES] = {IS_ANY, IS_ANY, 0, SOL_SOCKET, SO_SNDBUF, 0, WHOLE},
     [FERRY_OPT_RECV_BUFFER_BYTES] = {IS_ANY, IS_ANY, 0, SOL_SOCKET, SO_RCVBUF, 0, WHOLE},
     [FERRY_OPT_KEEPALIVE] = {TCP, SWITCH, SOL_SOCKET, SO_KEEPALIVE, 0, 0, 1},
-    [FERRY_OPT_KEEPALIVE_IDLE_S] = {TCP, 0, IPPROTO_TCP, TCP_KEEPIDLE, 0, WHOLE},
-    [FERRY_OPT_KEEPALIVE_INTERVAL_S] = {TCP, 0, IPPROTO_TCP, TCP_KEEPINTVL, 0, WHOLE},
-    [FERRY_OPT_KEEPALIVE_COUNT] = {TCP, 0, IPPROTO_TCP, TCP_KEEPCNT, 0, WHOLE},
+    [FERRY_OPT_KEEPALIVE_IDLE_S] = {TCP, 0, IDLE_LEVEL, TCP_KEEPIDLE, 0, WHOLE},
+    [FERRY_OPT_KEEPALIVE_INTERVAL_S] = {TCP, 0, KEEP_LEVEL, TCP_KEEPINTVL, 0, WHOLE},
+    [FERRY_OPT_KEEPALIVE_COUNT] = {TCP, 0, KEEP_LEVEL, TCP_KEEPCNT, 0, WHOLE},
     [FERRY_OPT_NODELAY] = {TCP, SWITCH, IPPROTO_TCP, TCP_NODELAY, 0, 0, 1},
     [FERRY_OPT_LINGER_S] = {TCP, 0, SOL_SOCKET, SO_LINGER, 0, -1, INT32_MAX},
     [FERRY_OPT_BROADCAST] = {MESSAGES, SWITCH, SOL_SOCKET, SO_BROADCAST, 0, 0, 1},
     [FERRY_OPT_HOPS] = {IS_IP, IS_ANY, BOTH, 0, IP_TTL, IPV6_UNICAST_HOPS, -1, 255},
     [FERRY_OPT_CLASS] = {IS_IP, IS_ANY, BOTH, 0, IP_TOS, IPV6_TCLASS, OCTET},
-    [FERRY_OPT_RECV_PACKET_INFO] = {MESSAGES, SWITCH, 0, IP_PKTINFO, IPV6_RECVPKTINFO, 0, 1},
+    [FERRY_OPT_RECV_PACKET_INFO] = {MESSAGES, SWITCH, 0, PACKET_INFO, IPV6_RECVPKTINFO, 0, 1},
     [FERRY_OPT_RECV_HOPS] = {MESSAGES, SWITCH | BOTH, 0, IP_RECVTTL, IPV6_RECVHOPLIMIT, 0, 1},
     [FERRY_OPT_RECV_CLASS] = {MESSAGES, SWITCH | BOTH, 0, IP_RECVTOS, IPV6_RECVTCLASS, 0, 1},
     [FERRY_OPT_MULTICAST_HOPS] = {MESSAGES, 0, 0, IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS, -1, 255},
     [FERRY_OPT_MULTICAST_LOOP] = {MESSAGES, SWITCH, 0, IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP, 0,
                                   1},
     [FERRY_OPT_MULTICAST_INTERFACE] = {MESSAGES, 0, 0, IP_MULTICAST_IF, IPV6_MULTICAST_IF, WHOLE},
-    [FERRY_OPT_UDP_SEGMENT_BYTES] = {IS_IP, IS_UDP, 0, IPPROTO_UDP, UDP_SEGMENT, 0, 0, UINT16_MAX},
-    [FERRY_OPT_UDP_GRO] = {IS_IP, IS_UDP, SWITCH, IPPROTO_UDP, UDP_GRO, 0, 0, 1},
-    [FERRY_OPT_PASS_CREDENTIALS] = {IS_UNIX, IS_ANY, SWITCH, SOL_SOCKET, SO_PASSCRED, 0, 0, 1},
+    [FERRY_OPT_UDP_SEGMENT_BYTES] = {IS_IP, IS_UDP, 0, OFFLOAD_LEVEL, UDP_SEGMENT, 0, 0,
+                                     UINT16_MAX},
+    [FERRY_OPT_UDP_GRO] = {IS_IP, IS_UDP, SWITCH, OFFLOAD_LEVEL, UDP_GRO, 0, 0, 1},
+    [FERRY_OPT_PASS_CREDENTIALS] = {IS_UNIX, IS_ANY, SWITCH, CREDENTIALS, 0, 0, 1},
 };
 
 /* The option for this socket, or an error; *is: what the socket is. */
@@ -112,6 +130,7 @@ static int option_find(ferry_fd fd, enum ferry_option which, const struct option
     *option = &options[which];
     *is = what_is(fd);
     if (*is < 0) return *is;
+    if ((*option)->level == NO_LEVEL) return FERRY_ENOTSUP;
     bool has = (*is & (*option)->sort) && ((*option)->family == IS_ANY || *is & (*option)->family);
     return has ? 0 : FERRY_ENOPROTOOPT;
 }

@@ -5,6 +5,7 @@
 #include "os.h"
 
 #include "calls.h"
+#include "missing.h"
 #include "system.h"
 
 #include <errno.h>
@@ -15,10 +16,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#ifndef MAP_NORESERVE /* FreeBSD and DragonFly never reserve */
-#define MAP_NORESERVE 0
-#endif
 
 /* ---- Time, memory, environment ----------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #include "calls.h"
 #include "core.h"
 #include "file_calls.h"
+#include "missing.h"
 #include "process.h"
 #include "rest.h"
 #include "system.h"
@@ -215,14 +216,6 @@ static int64_t copy_piece(const ferry_op *op) {
 
 /* ---- Opening ----------------------------------------------------------------------------- */
 
-#ifndef O_DIRECT /* macOS, OpenBSD: what bypasses the cache there, if anything, is set afterwards  \
-                  */
-#define O_DIRECT 0
-#endif
-#ifndef O_DSYNC /* FreeBSD before 13, DragonFly */
-#define O_DSYNC O_SYNC
-#endif
-
 int ferry__posix_open_flags(unsigned how) {
     int flags = O_CLOEXEC | O_NOCTTY;
     if (how & FERRY_OPEN_READ && how & FERRY_OPEN_WRITE) {
@@ -241,6 +234,14 @@ int ferry__posix_open_flags(unsigned how) {
     return flags;
 }
 
+/* What is said of a link that is not to be followed. */
+static bool is_refused_link(int error) {
+#ifdef EFTYPE /* NetBSD */
+    if (error == EFTYPE) return true;
+#endif
+    return error == EMLINK; /* FreeBSD, DragonFly */
+}
+
 static int open_at(const ferry_op *op, int flags) {
     mode_t mode = flags & O_CREAT ? (mode_t)(op->len & 07777u) : 0;
     int fd;
@@ -249,6 +250,7 @@ static int open_at(const ferry_op *op, int flags) {
                  ? ferry__system_open_beneath(dir_of(op), op->buf, flags, mode)
                  : ferry__file_calls.openat(dir_of(op), op->buf, flags, mode);
     } while (fd < 0 && errno == EINTR);
+    if (fd < 0 && flags & O_NOFOLLOW && is_refused_link(errno)) errno = ELOOP;
     return fd;
 }
 

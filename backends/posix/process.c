@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+extern char **environ; /* where no header has it */
+
 #define STREAMS 3
 
 _Static_assert(sizeof(siginfo_t) <= sizeof(((ferry_exit *)0)->room), "room for a siginfo");
@@ -73,6 +75,26 @@ static int stream_action(posix_spawn_file_actions_t *actions, const struct ends 
                                             which == 0 ? O_RDONLY : O_WRONLY, 0);
 }
 
+/* All but its streams are closed when its program starts, where the C library can. Elsewhere what
+ * the library opened is, having been opened so. 0 or an errno. */
+static int close_others(posix_spawn_file_actions_t *actions) {
+#if FERRY__HAS_POSIX_SPAWN_FILE_ACTIONS_ADDCLOSEFROM_NP
+    return posix_spawn_file_actions_addclosefrom_np(actions, STREAMS);
+#else
+    (void)actions;
+    return 0;
+#endif
+}
+
+static int change_directory(posix_spawn_file_actions_t *actions, const char *directory) {
+#if FERRY__HAS_POSIX_SPAWN_FILE_ACTIONS_ADDCHDIR_NP
+    return posix_spawn_file_actions_addchdir_np(actions, directory);
+#else /* FreeBSD before 13.1, OpenBSD */
+    (void)actions, (void)directory;
+    return ENOTSUP;
+#endif
+}
+
 /* 0 or an errno. */
 static int actions_fill(posix_spawn_file_actions_t *actions, const ferry_child *child,
                         const struct ends *ends) {
@@ -85,10 +107,8 @@ static int actions_fill(posix_spawn_file_actions_t *actions, const ferry_child *
         if (stdio->kind != FERRY_STDIO_SAME) continue;
         error = posix_spawn_file_actions_adddup2(actions, stdio->fd, i);
     }
-    if (error == 0) error = ferry__process_close_others(actions);
-    if (error == 0 && child->directory != NULL) {
-        error = posix_spawn_file_actions_addchdir_np(actions, child->directory);
-    }
+    if (error == 0) error = close_others(actions);
+    if (error == 0 && child->directory != NULL) error = change_directory(actions, child->directory);
     return error;
 }
 
@@ -103,7 +123,11 @@ static int attributes_fill(posix_spawnattr_t *attributes, unsigned how) {
     sigdelset(&all, SIGKILL); /* never other than at their default */
     sigdelset(&all, SIGSTOP);
     if (how & FERRY_CHILD_SESSION) {
+#ifdef POSIX_SPAWN_SETSID
         flags |= POSIX_SPAWN_SETSID;
+#else
+        return ENOTSUP; /* FreeBSD, OpenBSD */
+#endif
     } else if (how & FERRY_CHILD_GROUP) {
         flags |= POSIX_SPAWN_SETPGROUP; /* its number is 0 until set: the child's own */
     }

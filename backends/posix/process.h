@@ -16,10 +16,6 @@ int ferry__process_spawn(const ferry_op *op);
 /* What the system tells of a child that has ended, in our words. */
 void ferry__process_tell(ferry_exit *how, const siginfo_t *info);
 
-/* Has the child close all but its streams when its program starts (closefrom.c), if the C library
- * can. 0 or an errno. */
-int ferry__process_close_others(posix_spawn_file_actions_t *actions);
-
 FERRY__OWN_END
 
 #endif

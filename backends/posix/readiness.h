@@ -7,6 +7,8 @@
 
 #include "calls.h"
 #include "ferry.h"
+#include "missing.h"
+#include "system.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -43,7 +45,11 @@ static inline unsigned ferry__posix_look(ptrdiff_t fd, unsigned wanted) {
     do {
         count = ferry__calls.poll(&look, 1, 0);
     } while (count < 0 && errno == EINTR);
-    return count > 0 ? ferry__posix_events_from((unsigned)look.revents) : 0;
+    unsigned ready = count > 0 ? ferry__posix_events_from((unsigned)look.revents) : 0;
+    if (POLLRDHUP == 0 && wanted & FERRY_POLL_RDHUP && ferry__system_hung_up((int)fd)) {
+        ready |= FERRY_POLL_RDHUP;
+    }
+    return ready;
 }
 
 FERRY__OWN_END

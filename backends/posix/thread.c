@@ -63,12 +63,22 @@ void ferry__os_unlock(struct ferry__lock *lock) {
     must(pthread_mutex_unlock(mutex_of(lock)));
 }
 
+/* macOS has no choice of clocks, but can wait for a span. */
+static struct timespec time_of(uint64_t ns) {
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
+                             .tv_nsec = (long)(ns % 1000000000u)};
+}
+
 void ferry__os_signal_init(struct ferry__signal *signal) {
+#if FERRY__HAS_PTHREAD_CONDATTR_SETCLOCK
     pthread_condattr_t attributes;
     must(pthread_condattr_init(&attributes));
     must(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)); /* as ferry__os_clock() */
     must(pthread_cond_init(condition_of(signal), &attributes));
     must(pthread_condattr_destroy(&attributes));
+#else
+    must(pthread_cond_init(condition_of(signal), NULL));
+#endif
 }
 
 void ferry__os_signal_end(struct ferry__signal *signal) {
@@ -81,9 +91,14 @@ void ferry__os_signal_wait(struct ferry__signal *signal, struct ferry__lock *loc
 
 bool ferry__os_signal_wait_until(struct ferry__signal *signal, struct ferry__lock *lock,
                                  uint64_t until_ns) {
-    const struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                                   .tv_nsec = (long)(until_ns % 1000000000u)};
+#if !FERRY__HAS_PTHREAD_CONDATTR_SETCLOCK && defined(__APPLE__)
+    uint64_t now = ferry__os_clock();
+    const struct timespec span = time_of(until_ns > now ? until_ns - now : 0);
+    int error = pthread_cond_timedwait_relative_np(condition_of(signal), mutex_of(lock), &span);
+#else
+    const struct timespec until = time_of(until_ns);
     int error = pthread_cond_timedwait(condition_of(signal), mutex_of(lock), &until);
+#endif
     if (error != ETIMEDOUT) must(error);
     return error == 0;
 }

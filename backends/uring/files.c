@@ -5,6 +5,7 @@
 #include "uring.h"
 
 #include "../linux/files.h"
+#include "../linux/calls.h"
 #include "../posix/system.h"
 #include "../posix/calls.h"
 #include "../posix/file_calls.h"
@@ -98,7 +99,7 @@ void ferry__uring_finish_open(struct ferry__record *record) {
     int fd = record->result;
     if (record->op->more == 0) return;
     int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
-    if (ferry__file_calls.statx(fd, "", flags, STATX_TYPE, &about) != 0) return;
+    if (ferry__linux_calls.statx(fd, "", flags, STATX_TYPE, &about) != 0) return;
     if (S_ISREG(about.stx_mode)) {
         record->flags = (uint32_t)KIND_FILE << RECORD_KIND_SHIFT;
     } else if (S_ISDIR(about.stx_mode)) {

@@ -8,6 +8,7 @@
  */
 #include "uring.h"
 
+#include "../linux/calls.h"
 #include "../posix/system.h"
 #include "../posix/calls.h"
 
@@ -300,7 +301,7 @@ static int open_parts(ferry_loop *loop, struct uring *uring, const struct ferry_
         io_uring_queue_exit(&uring->ring);
         return no_memory(why);
     }
-    uring->wake_fd = ferry__calls.eventfd(0, EFD_CLOEXEC);
+    uring->wake_fd = ferry__linux_calls.eventfd(0, EFD_CLOEXEC);
     if (uring->wake_fd < 0) {
         error = refuse(why, ferry__errno(), "no descriptor for wake-ups");
         io_uring_queue_exit(&uring->ring);

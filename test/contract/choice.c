@@ -200,10 +200,16 @@ static void helper_opens(const char *const *env, const char *expected) {
     }
 }
 
+/* The backend that takes the place of a ring. */
+#if FERRY_TEST_EPOLL
+#define READINESS "epoll"
+#else
+#define READINESS "kqueue"
+#endif
 #if FERRY_TEST_URING
 #define BEST "backend uring"
 #else
-#define BEST "backend epoll"
+#define BEST "backend " READINESS
 #endif
 
 static void contract_00_environment_chooses_the_backend(void **state) {
@@ -211,12 +217,12 @@ static void contract_00_environment_chooses_the_backend(void **state) {
     const char *const none[] = {"FERRY_BACKEND=none", NULL};
     const char *const automatic[] = {"FERRY_BACKEND=auto", NULL};
     const char *const uring[] = {"FERRY_BACKEND=uring", NULL};
-    const char *const epoll[] = {"FERRY_BACKEND=epoll", NULL};
-    const char *const single[] = {"FERRY_BACKEND=epoll", "FERRY_ADAPTER=inline", NULL};
+    const char *const readiness[] = {"FERRY_BACKEND=" READINESS, NULL};
+    const char *const single[] = {"FERRY_BACKEND=" READINESS, "FERRY_ADAPTER=inline", NULL};
     const char *const strange[] = {"FERRY_BACKEND=epol", NULL};
     const char *const odd[] = {"FERRY_ADAPTER=both", NULL};
-    helper_opens(epoll, "backend epoll");
-    helper_opens(single, "backend epoll");
+    helper_opens(readiness, "backend " READINESS);
+    helper_opens(single, "backend " READINESS);
     helper_opens(strange, "outcome FERRY_EINVAL");
     helper_opens(odd, "outcome FERRY_EINVAL");
     helper_opens(NULL, BEST);
@@ -318,10 +324,10 @@ static int helper_open_or_be_killed(void) {
 static void contract_00_a_forced_backend_asks_for_no_ring(void **state) {
     (void)state;
     static struct helper_result result;
-    const char *const env[] = {"FERRY_BACKEND=epoll", NULL};
+    const char *const env[] = {"FERRY_BACKEND=" READINESS, NULL};
     helper_run("open_or_be_killed", env, &result);
     if (strstr(result.output, "no sandbox")) test_skip("seccomp filters cannot be installed");
-    if (!result.exited || result.status != 0 || !strstr(result.output, "backend epoll\n")) {
+    if (!result.exited || result.status != 0 || !strstr(result.output, "backend " READINESS "\n")) {
         fail_msg("signal %d, status %d:\n%s", result.signal, result.status, result.output);
     }
 #if FERRY_TEST_URING
@@ -341,8 +347,8 @@ static unsigned long long refused_with(int error) {
     helper_run("open_refused", env, &result);
     if (strstr(result.output, "no sandbox")) test_skip("seccomp filters cannot be installed");
     if (result.status != 0 || !strstr(result.output, "outcome FERRY_OK") ||
-        !strstr(result.output,
-                FERRY_TEST_URING ? "backend epoll\nrefused uring" : "backend epoll\n")) {
+        !strstr(result.output, FERRY_TEST_URING ? "backend " READINESS "\nrefused uring"
+                                                : "backend " READINESS "\n")) {
         fail_msg("refused with errno %d (status %d):\n%s", error, result.status, result.output);
     }
     const char *took = strstr(result.output, "took ");
@@ -374,8 +380,8 @@ static void contract_00_no_memory_for_a_ring_is_told(void **state) {
     static struct helper_result result;
     helper_run("open_short_of_memory", NULL, &result);
     if (result.status != 0 || !strstr(result.output, "outcome FERRY_OK") ||
-        !strstr(result.output,
-                FERRY_TEST_URING ? "backend epoll\nrefused uring" : "backend epoll\n")) {
+        !strstr(result.output, FERRY_TEST_URING ? "backend " READINESS "\nrefused uring"
+                                                : "backend " READINESS "\n")) {
         fail_msg("status %d:\n%s", result.status, result.output);
     }
 }

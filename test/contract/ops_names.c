@@ -236,17 +236,17 @@ static void ops_rename(void **state) {
     ino_t a = look("a").st_ino, b = look("b").st_ino;
     ferry_rename(loop, &p[0].op, dir, "a", dir, "b", FERRY_NOREPLACE, probe_done);
     expect_all(loop, &p[0], FERRY_EEXIST, 0, 0);
-    ferry_rename(loop, &p[1].op, NONE, "a", dir, "b", FERRY_EXCHANGE, probe_done);
-    expect_all(loop, &p[1], 0, 0, 0);
-    assert_int_equal(look("b").st_ino, a);
-    assert_int_equal(look("a").st_ino, b);
+    assert_int_equal(look("a").st_ino, a);
+    assert_int_equal(look("b").st_ino, b);
+    ferry_rename(loop, &p[1].op, dir, "sub", dir, "b", FERRY_NOREPLACE, probe_done);
+    expect_all(loop, &p[1], FERRY_EEXIST, 0, 0);
     ferry_rename(loop, &p[2].op, dir, "a", sub, "c", FERRY_NOREPLACE, probe_done);
     expect_all(loop, &p[2], 0, 0, 0);
-    assert_int_equal(look("sub/c").st_ino, b);
+    assert_int_equal(look("sub/c").st_ino, a);
     assert_false(is_there("a"));
     ferry_rename(loop, &p[3].op, sub, "c", NONE, "b", 0, probe_done); /* replaces */
     expect_all(loop, &p[3], 0, 0, 0);
-    assert_int_equal(look("b").st_ino, b);
+    assert_int_equal(look("b").st_ino, a);
     ferry_rename(loop, &p[4].op, dir, "none", dir, "x", 0, probe_done);
     expect_all(loop, &p[4], FERRY_ENOENT, 0, 0);
     ferry_rename(loop, &p[5].op, dir, "sub", dir, "sub/below", 0, probe_done);
@@ -255,6 +255,52 @@ static void ops_rename(void **state) {
     expect_all(loop, &p[6], FERRY_EISDIR, 0, 0);
     close_near(loop, sub);
     leave(loop, dir);
+}
+
+static void ops_rename_noreplace_of_each_kind(void **state) {
+    (void)state;
+    ferry_loop *loop = test_loop();
+    ferry_fd dir = enter();
+    static const char *const names[] = {"file", "sub", "link"};
+    struct probe p[6];
+    memset(p, 0, sizeof p);
+    make("file");
+    assert_int_equal(mkdir("sub", 0700), 0);
+    make("sub/inside");
+    assert_int_equal(symlink("nowhere", "link"), 0);
+    assert_int_equal(mkdir("taken", 0700), 0);
+    for (int i = 0; i < 3; i++) {
+        struct stat before, after;
+        assert_int_equal(lstat(names[i], &before), 0);
+        ferry_rename(loop, &p[i].op, dir, names[i], dir, "taken", FERRY_NOREPLACE, probe_done);
+        expect_all(loop, &p[i], FERRY_EEXIST, 0, 0);
+        ferry_rename(loop, &p[i + 3].op, dir, names[i], dir, "new", FERRY_NOREPLACE, probe_done);
+        expect_all(loop, &p[i + 3], 0, 0, 0);
+        assert_int_equal(lstat("new", &after), 0);
+        assert_int_equal(after.st_ino, before.st_ino);
+        assert_int_equal(lstat(names[i], &before), -1);
+        assert_int_equal(rename("new", names[i]), 0);
+    }
+    assert_true(is_there("sub/inside"));
+    leave(loop, dir);
+}
+
+static void ops_rename_exchange(void **state) {
+    (void)state;
+    ferry_loop *loop = test_loop();
+    ferry_fd dir = enter();
+    struct probe p = {.calls = 0};
+    make("a");
+    assert_int_equal(mkdir("b", 0700), 0);
+    ino_t a = look("a").st_ino, b = look("b").st_ino;
+    ferry_rename(loop, &p.op, NONE, "a", dir, "b", FERRY_EXCHANGE, probe_done);
+    probe_wait(loop, &p);
+    int has = p.result == 0;
+    if (!has) expect_all(loop, &p, FERRY_ENOTSUP, 0, 0);
+    assert_int_equal(look("b").st_ino, has ? a : b);
+    assert_int_equal(look("a").st_ino, has ? b : a);
+    leave(loop, dir);
+    if (!has) test_skip("the system exchanges no names");
 }
 
 static void ops_link_and_unlink(void **state) {
@@ -507,6 +553,8 @@ const struct contract_test ops_names_tests[] = {
     {"ops_times", ops_times, 0},
     {"ops_access", ops_access, 0},
     {"ops_rename", ops_rename, 0},
+    {"ops_rename_noreplace_of_each_kind", ops_rename_noreplace_of_each_kind, 0},
+    {"ops_rename_exchange", ops_rename_exchange, 0},
     {"ops_link_and_unlink", ops_link_and_unlink, 0},
     {"ops_mkdir_and_rmdir", ops_mkdir_and_rmdir, 0},
     {"ops_symlink_and_readlink", ops_symlink_and_readlink, 0},

@@ -78,6 +78,7 @@ static void contract_07_every_kind_of_descriptor(void **state) {
     ferry_accept(loop, &p[1].op, listener, NULL, 0, probe_done);
     ferry_write(loop, &p[2].op, pipe_fds[1], big, sizeof big, FERRY_CURRENT, 0, probe_done);
     ferry_read(loop, &p[3].op, file, buf, 64, 0, 0, probe_done);
+    probe_wait(loop, &p[3]);
     run_for(loop, 2 * MS);
     ferry_close(loop, &closed[0].op, listener, 0, probe_done);
     ferry_close(loop, &closed[1].op, pipe_fds[1], 0, probe_done);

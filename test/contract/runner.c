@@ -221,9 +221,11 @@ static int main_one(const struct arguments *arguments) {
 static int main_all(const struct arguments *arguments) {
     struct counts counts = {0, 0, 0};
     int usable = !FERRY_TEST_URING || configs_find("uring", FERRY_URING, 1);
-    usable &= configs_find("epoll", FERRY_EPOLL, 0);
-    config_add("epoll", "-inline");
-    config_add("epoll", "-dedicated");
+    if (FERRY_TEST_EPOLL) {
+        usable &= configs_find("epoll", FERRY_EPOLL, 0);
+        config_add("epoll", "-inline");
+        config_add("epoll", "-dedicated");
+    }
     if (FERRY_TEST_KQUEUE) {
         usable &= configs_find("kqueue", FERRY_KQUEUE, 0);
         config_add("kqueue", "-inline");

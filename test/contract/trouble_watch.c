@@ -42,7 +42,7 @@ static void trouble_watch_arguments(void **state) {
     refused(loop, endless, &good, 0, FERRY_ENAMETOOLONG);
     assert_int_equal(symlink("loop", in(d, "loop")), 0);
     refused(loop, in(d, "loop"), &good, 0, FERRY_ELOOP);
-    assert_int_equal(kernel_watches(), 0);
+    expect_watches(0);
     finish(loop);
 }
 
@@ -68,7 +68,7 @@ static void trouble_watch_without_descriptors(void **state) {
 static void make_entries(const char *directory, int count) {
     char name[32];
     for (int i = 0; i < count; i++) {
-        snprintf(name, sizeof name, "entry %d", i);
+        snprintf(name, sizeof name, "entry %04d", i);
         assert_int_equal(mknod(in(directory, name), S_IFREG | 0600, 0), 0);
     }
 }
@@ -116,7 +116,7 @@ static void trouble_watch_full_buffer_is_told(void **state) {
     assert_int_equal(lazy.told[waiting - 1].kind, FERRY_CHANGE_OVERFLOW);
     for (int i = 0; i < waiting - 1; i++) {
         char name[32];
-        snprintf(name, sizeof name, "entry %d", i);
+        snprintf(name, sizeof name, "entry %04d", i);
         assert_string_equal(lazy.told[i].name, name);
     }
     lazy.count = 0;
@@ -172,6 +172,7 @@ static long queue_max(void) {
 static void trouble_watch_full_queue_is_told(void **state) {
     (void)state;
     static struct watched busy, idle, gone;
+    if (watched_merges()) test_skip("the system keeps no queue of changes that could be full");
     ferry_loop *loop = test_loop();
     char *d = make_directory("d"), *e = make_directory("e"), *f = make_directory("f");
     watched_begin(loop, &busy, d);
@@ -180,7 +181,7 @@ static void trouble_watch_full_queue_is_told(void **state) {
     long events = queue_max();
     make_entries(d, 2); /* the same again and again would be merged */
     for (long i = 0; i < events; i++) {
-        assert_int_equal(chmod(in(d, i % 2 ? "entry 0" : "entry 1"), 0640), 0);
+        assert_int_equal(chmod(in(d, i % 2 ? "entry 0000" : "entry 0001"), 0640), 0);
     }
     assert_int_equal(rmdir(f), 0); /* what would tell of it finds no room */
     while (busy.overflows == 0 || idle.overflows == 0) {
@@ -219,7 +220,7 @@ static void trouble_watch_cancel(void **state) {
     watched_begin(loop, &w, d);
     watched_cancel(loop, &w);
     ferry_cancel(loop, &w.probe.op); /* idle: nothing */
-    assert_int_equal(kernel_watches(), 0);
+    expect_watches(0);
     finish(loop);
 }
 
@@ -273,7 +274,7 @@ static void trouble_watch_deadlines(void **state) {
     probe_wait(loop, &w.probe);
     assert_int_equal(w.probe.result, FERRY_ETIMEDOUT);
     w.probe.op.deadline_ns = 0;
-    assert_int_equal(kernel_watches(), 0);
+    expect_watches(0);
     finish(loop);
 }
 
@@ -292,7 +293,7 @@ static void trouble_watch_drain_and_close(void **state) {
         assert_int_equal(w[i].probe.finals, 1);
         assert_int_equal(w[i].probe.result, FERRY_ECANCELED);
     }
-    assert_int_equal(kernel_watches(), 0);
+    expect_watches(0);
     watched_submit(loop, &w[0], d, 0);
     probe_wait(loop, &w[0].probe);
     assert_int_equal(w[0].probe.result, FERRY_ECLOSED);
@@ -366,10 +367,10 @@ static void trouble_watch_one_ends_as_another_begins(void **state) {
         snprintf(name, sizeof name, "%d", i);
         assert_int_equal(mkdir(in(d, name), 0700), 0);
         watched_until(loop, new, FERRY_CHANGE_CREATED, name);
-        assert_int_equal(kernel_watches(), 1);
+        expect_watches(1);
     }
     watched_cancel(loop, &w[ROUNDS % 2]);
-    assert_int_equal(kernel_watches(), 0);
+    expect_watches(0);
     finish(loop);
 }
 
@@ -392,7 +393,7 @@ static void trouble_watch_removed_as_it_begins(void **state) {
         assert_int_equal(mkdir(d, 0700), 0);
     }
     watched_cancel(loop, &other);
-    assert_int_equal(kernel_watches(), 0);
+    expect_watches(0);
     finish(loop);
 }
 

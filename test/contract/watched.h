@@ -43,8 +43,13 @@ void watched_until(ferry_loop *loop, struct watched *w, enum ferry_change_kind k
 /* Cancels and waits for the end. */
 void watched_cancel(ferry_loop *loop, struct watched *w);
 
-/* Watches that the kernel has, over all of this process's inotify instances. */
-size_t kernel_watches(void);
+/* Does the system merge what happens between two looks? So it does where it only tells that a
+ * directory has changed (kqueue). */
+int watched_merges(void);
+
+/* Asserts that the kernel has so many watches, over all of this process's inotify instances. Where
+ * there are none of these, only that nothing is left of them when there should be none. */
+void expect_watches(size_t count);
 
 /* A directory of the test's own, new; its path is good for the rest of the test. */
 char *make_directory(const char *name);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "ferry.h"
+#include "linux/calls.h"
 #include "posix/calls.h"
 
 #include <dirent.h>
@@ -21,6 +22,7 @@
 /* ---- A seam that fails ------------------------------------------------------------------- */
 
 static struct ferry__calls plain;
+static struct ferry__linux_calls plain_linux;
 
 static struct {
     int spawn_error;
@@ -60,7 +62,7 @@ static int seam_waitid(idtype_t type, id_t id, siginfo_t *info, int options) {
 }
 
 static int seam_pidfd_open(pid_t pid) {
-    if (seam.pidfd_error == 0) return plain.pidfd_open(pid);
+    if (seam.pidfd_error == 0) return plain_linux.pidfd_open(pid);
     errno = seam.pidfd_error;
     return -1;
 }
@@ -68,18 +70,20 @@ static int seam_pidfd_open(pid_t pid) {
 static int seam_begin(void **state) {
     (void)state;
     plain = ferry__calls;
+    plain_linux = ferry__linux_calls;
     memset(&seam, 0, sizeof seam);
     seam.duplicates_good = -1;
     ferry__calls.spawn = seam_spawn;
     ferry__calls.duplicate = seam_duplicate;
     ferry__calls.waitid = seam_waitid;
-    ferry__calls.pidfd_open = seam_pidfd_open;
+    ferry__linux_calls.pidfd_open = seam_pidfd_open;
     return 0;
 }
 
 static int seam_end(void **state) {
     (void)state;
     ferry__calls = plain;
+    ferry__linux_calls = plain_linux;
     return 0;
 }
 

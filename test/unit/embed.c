@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "linux/calls.h"
 #include "posix/calls.h"
 #include "uring/uring.h"
 
@@ -24,6 +25,7 @@
 /* ---- The seams ------------------------------------------------------------------------- */
 
 static struct ferry__calls plain;
+static struct ferry__linux_calls plain_linux;
 static struct {
     unsigned enters, clears, timers, raises, registers;
     int fail;         /* errno, 0: none */
@@ -57,29 +59,29 @@ static int seam_register(struct uring *uring, unsigned opcode, const void *arg, 
 static const struct uring_calls seam_calls = {seam_setup, seam_enter, seam_register};
 
 static int seam_epoll_create(int flags) {
-    return failing() ? -1 : plain.epoll_create(flags);
+    return failing() ? -1 : plain_linux.epoll_create(flags);
 }
 
 static int seam_eventfd(unsigned count, int flags) {
-    return failing() ? -1 : plain.eventfd(count, flags);
+    return failing() ? -1 : plain_linux.eventfd(count, flags);
 }
 
 static int seam_timerfd_create(int clock, int flags) {
-    return failing() ? -1 : plain.timerfd_create(clock, flags);
+    return failing() ? -1 : plain_linux.timerfd_create(clock, flags);
 }
 
 static int seam_epoll_ctl(int epoll, int what, int fd, struct epoll_event *event) {
-    return failing() ? -1 : plain.epoll_ctl(epoll, what, fd, event);
+    return failing() ? -1 : plain_linux.epoll_ctl(epoll, what, fd, event);
 }
 
 static int seam_epoll_wait(int epoll, struct epoll_event *events, int max, int timeout) {
     seam.clears++;
-    return plain.epoll_wait(epoll, events, max, timeout);
+    return plain_linux.epoll_wait(epoll, events, max, timeout);
 }
 
 static int seam_settime(int fd, int flags, const struct itimerspec *when, struct itimerspec *old) {
     seam.timers++;
-    return failing() ? -1 : plain.timerfd_settime(fd, flags, when, old);
+    return failing() ? -1 : plain_linux.timerfd_settime(fd, flags, when, old);
 }
 
 static ssize_t seam_write(int fd, const void *data, size_t len) {
@@ -91,13 +93,14 @@ static int seam_begin(void **state) {
     (void)state;
     memset(&seam, 0, sizeof seam);
     plain = ferry__calls;
+    plain_linux = ferry__linux_calls;
     ferry__uring_calls = &seam_calls;
-    ferry__calls.epoll_create = seam_epoll_create;
-    ferry__calls.eventfd = seam_eventfd;
-    ferry__calls.timerfd_create = seam_timerfd_create;
-    ferry__calls.epoll_ctl = seam_epoll_ctl;
-    ferry__calls.epoll_wait = seam_epoll_wait;
-    ferry__calls.timerfd_settime = seam_settime;
+    ferry__linux_calls.epoll_create = seam_epoll_create;
+    ferry__linux_calls.eventfd = seam_eventfd;
+    ferry__linux_calls.timerfd_create = seam_timerfd_create;
+    ferry__linux_calls.epoll_ctl = seam_epoll_ctl;
+    ferry__linux_calls.epoll_wait = seam_epoll_wait;
+    ferry__linux_calls.timerfd_settime = seam_settime;
     ferry__calls.write = seam_write;
     return 0;
 }
@@ -106,6 +109,7 @@ static int seam_end(void **state) {
     (void)state;
     ferry__uring_calls = &ferry__uring_calls_plain;
     ferry__calls = plain;
+    ferry__linux_calls = plain_linux;
     return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "linux/calls.h"
 #include "posix/file_calls.h"
 
 #include "core.h"
@@ -22,11 +23,13 @@
 #include <unistd.h>
 
 static struct ferry__file_calls plain;
+static struct ferry__linux_calls plain_linux;
 static char directory[64];
 
 static int begin(void **state) {
     (void)state;
     plain = ferry__file_calls;
+    plain_linux = ferry__linux_calls;
     snprintf(directory, sizeof directory, "/tmp/ferry-unit-XXXXXX");
     if (mkdtemp(directory) == NULL || chdir(directory) != 0) return -1;
     return 0;
@@ -35,6 +38,7 @@ static int begin(void **state) {
 static int end(void **state) {
     (void)state;
     ferry__file_calls = plain;
+    ferry__linux_calls = plain_linux;
     char command[96];
     snprintf(command, sizeof command, "rm -rf %s", directory);
     return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
@@ -89,7 +93,7 @@ static void a_copy_goes_by_hand_where_the_system_cannot(void **state) {
     ferry_loop *loop = open_loop(NULL);
     int from = file("from", "0123456789"), to = file("to", "");
     char got[16] = "";
-    ferry__file_calls.copy_file_range = no_copy;
+    ferry__linux_calls.copy_file_range = no_copy;
     for (int i = 0; i < 4; i++) {
         ferry_op op = {.state = 0};
         copy_errno = errors[i];
@@ -116,7 +120,7 @@ static void a_copy_cut_short_tells_what_it_moved(void **state) {
     ferry_loop *loop = open_loop(NULL);
     ferry_op all = {.state = 0}, some = {.state = 0};
     int from = file("from", "0123456789"), to = file("to", "");
-    ferry__file_calls.copy_file_range = no_copy;
+    ferry__linux_calls.copy_file_range = no_copy;
     ferry__file_calls.pwrite = few_writes;
     copy_errno = EXDEV;
     writes_left = 2;
@@ -229,7 +233,7 @@ static void a_file_system_that_cannot_allocate_says_so(void **state) {
     ferry_loop *loop = open_loop("all");
     ferry_op op = {.state = 0};
     int fd = file("file", "data");
-    ferry__file_calls.fallocate = no_fallocate;
+    ferry__linux_calls.fallocate = no_fallocate;
     ferry_allocate(loop, &op, fd, 0, 1000, 0, NULL);
     assert_int_equal(wait_for(loop, &op), FERRY_ENOTSUP);
     assert_int_equal(lseek(fd, 0, SEEK_END), 4); /* and nothing was written instead */
@@ -250,7 +254,7 @@ static int no_openat2(int dir, const char *path, struct open_how *how) {
 /* Says of the first what was a file that it still is one. */
 static int statx_of_before(int dir, const char *path, int flags, unsigned mask,
                            struct statx *about) {
-    int result = plain.statx(dir, path, flags, mask, about);
+    int result = plain_linux.statx(dir, path, flags, mask, about);
     if (result == 0 && lies > 0) {
         lies--;
         about->stx_mode = S_IFREG | 0600;
@@ -272,7 +276,7 @@ static void a_kernel_that_cannot_look_is_not_asked(void **state) {
     (void)state;
     static const int errors[] = {ENOSYS, EINVAL, EPERM};
     close(file("file", "data"));
-    ferry__file_calls.openat2 = no_openat2;
+    ferry__linux_calls.openat2 = no_openat2;
     for (int i = 0; i < 3; i++) {
         openat2_errno = errors[i];
         ferry_loop *loop = open_loop(NULL);
@@ -291,7 +295,7 @@ static void a_fifo_taken_for_a_file_is_waited_for(void **state) {
     (void)state;
     ferry_loop *loop = open_loop(NULL);
     assert_int_equal(mkfifo("fifo", 0600), 0);
-    ferry__file_calls.statx = statx_of_before;
+    ferry__linux_calls.statx = statx_of_before;
     for (int i = 0; i < 2; i++) {
         ferry_op op = {.state = 0};
         lies = 1;

@@ -12,6 +12,7 @@
 
 #include "core.h"
 
+#include "linux/calls.h"
 #include "posix/calls.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ _Static_assert(sizeof(struct event) == sizeof(struct inotify_event), "one is the
 /* ---- A kernel of our own ----------------------------------------------------------------- */
 
 static struct ferry__calls plain;
+static struct ferry__linux_calls plain_linux;
 
 static struct {
     int init_error, add_error, sigaction_error;
@@ -54,13 +56,13 @@ static int seam_init(int flags) {
         errno = seam.init_error;
         return -1;
     }
-    return seam.source = plain.inotify_init(flags);
+    return seam.source = plain_linux.inotify_init(flags);
 }
 
 static int seam_add(int fd, const char *path, uint32_t mask) {
     pthread_mutex_lock(&add_lock);
     seam.adds++;
-    int number = seam.next != 0 ? seam.next : plain.inotify_add_watch(fd, path, mask);
+    int number = seam.next != 0 ? seam.next : plain_linux.inotify_add_watch(fd, path, mask);
     if (seam.add_error != 0) {
         errno = seam.add_error;
         number = -1;
@@ -72,7 +74,7 @@ static int seam_add(int fd, const char *path, uint32_t mask) {
 static int seam_remove(int fd, int number) {
     seam.removals++;
     seam.removed = number;
-    return plain.inotify_rm_watch(fd, number);
+    return plain_linux.inotify_rm_watch(fd, number);
 }
 
 static ssize_t seam_read(int fd, void *buf, size_t len) {
@@ -111,9 +113,10 @@ static int seam_begin(void **state) {
     memset(&seam, 0, sizeof seam);
     seam.source = -1;
     plain = ferry__calls;
-    ferry__calls.inotify_init = seam_init;
-    ferry__calls.inotify_add_watch = seam_add;
-    ferry__calls.inotify_rm_watch = seam_remove;
+    plain_linux = ferry__linux_calls;
+    ferry__linux_calls.inotify_init = seam_init;
+    ferry__linux_calls.inotify_add_watch = seam_add;
+    ferry__linux_calls.inotify_rm_watch = seam_remove;
     ferry__calls.read = seam_read;
     ferry__calls.open_to_read = seam_open;
     ferry__calls.sigaction = seam_sigaction;
@@ -123,6 +126,7 @@ static int seam_begin(void **state) {
 static int seam_end(void **state) {
     (void)state;
     ferry__calls = plain;
+    ferry__linux_calls = plain_linux;
     return 0;
 }
 

@@ -1,0 +1,91 @@
+/* calls_common.h - what goes into the tables of calls.h and file_calls.h on every system.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef FERRY_POSIX_CALLS_COMMON_H
+#define FERRY_POSIX_CALLS_COMMON_H
+
+#include "calls.h"
+#include "file_calls.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+/* The C library's own types for these are not plain. */
+static inline int ioctl_int(int fd, unsigned long request, int *value) {
+    return ioctl(fd, request, value);
+}
+
+static inline int bind_plain(int fd, const struct sockaddr *addr, socklen_t len) {
+    return bind(fd, addr, len);
+}
+
+static inline int connect_plain(int fd, const struct sockaddr *addr, socklen_t len) {
+    return connect(fd, addr, len);
+}
+
+static inline int getsockname_plain(int fd, struct sockaddr *addr, socklen_t *len) {
+    return getsockname(fd, addr, len);
+}
+
+static inline int getpeername_plain(int fd, struct sockaddr *addr, socklen_t *len) {
+    return getpeername(fd, addr, len);
+}
+
+static inline int getrlimit_plain(int which, struct rlimit *limit) {
+    return getrlimit(which, limit);
+}
+
+static inline ssize_t sendmsg_plain(int fd, const struct msghdr *header, int flags) {
+    return sendmsg(fd, header, flags);
+}
+
+static inline int duplicate(int fd, int lowest) {
+    return fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+}
+
+static inline int open_to_read(const char *path) {
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static inline int set_blocking(int fd, int blocking) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) return -1;
+    int was = !(flags & O_NONBLOCK);
+    int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+    return wanted == flags || fcntl(fd, F_SETFL, wanted) == 0 ? was : -1;
+}
+
+static inline int openat_mode(int dir, const char *path, int flags, mode_t mode) {
+    return openat(dir, path, flags, mode);
+}
+
+static inline int status_flags(int fd) {
+    return fcntl(fd, F_GETFL);
+}
+
+#define FERRY__CALLS_COMMON                                                                        \
+    .clock_gettime = clock_gettime, .mmap = mmap, .munmap = munmap, .getrlimit = getrlimit_plain,  \
+    .sigaction = sigaction, .fstat = fstat, .getsockopt = getsockopt, .setsockopt = setsockopt,    \
+    .ioctl = ioctl_int, .recv = recv, .recvmsg = recvmsg, .send = send, .sendmsg = sendmsg_plain,  \
+    .poll = poll, .shutdown = shutdown, .connect = connect_plain, .bind = bind_plain,              \
+    .listen = listen, .getsockname = getsockname_plain, .getpeername = getpeername_plain,          \
+    .open_to_read = open_to_read, .close = close, .ftruncate = ftruncate, .read = read,            \
+    .write = write, .readv = readv, .writev = writev, .preadv = preadv, .pwritev = pwritev,        \
+    .set_blocking = set_blocking, .duplicate = duplicate, .spawn = posix_spawnp, .waitid = waitid, \
+    .kill = kill, .getaddrinfo = getaddrinfo, .freeaddrinfo = freeaddrinfo,                        \
+    .thread_create = pthread_create
+
+#define FERRY__FILE_CALLS_COMMON                                                                   \
+    .openat = openat_mode, .mkdirat = mkdirat, .unlinkat = unlinkat, .linkat = linkat,             \
+    .symlinkat = symlinkat, .readlinkat = readlinkat, .fchmod = fchmod, .fchmodat = fchmodat,      \
+    .fchown = fchown, .fchownat = fchownat, .futimens = futimens, .utimensat = utimensat,          \
+    .faccessat = faccessat, .fstatat = fstatat, .realpath = realpath, .pread = pread,              \
+    .pwrite = pwrite, .fsync = fsync, .lseek = lseek, .status_flags = status_flags,                \
+    .getentropy = getentropy
+
+#endif
