@@ -190,7 +190,7 @@ static void unassign(ferry_op *op) {
     if (buffer != NULL) free_one(ferry__op_pool(op), buffer);
 }
 
-static void pause(ferry_loop *loop, ferry_op *op) {
+static void suspend(ferry_loop *loop, ferry_op *op) {
     ferry__op_move(op, OP_SPENT);
     ferry__slot(loop, op->fd)->flags |= SLOT_PAUSED;
     loop->stats.pool_pauses++;
@@ -210,7 +210,7 @@ bool ferry__pool_prepare(ferry_loop *loop, ferry_op *op) {
     op->offset = 0;
     if (ferry__pool_assigned(op) != NULL) return true;
     if (is_spent(loop, op)) {
-        pause(loop, op);
+        suspend(loop, op);
         return false;
     }
     if (op->len == DATA_IS_THERE) {

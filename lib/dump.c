@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define TARGET_MAX 192
-#define LINE_MAX 320
+#define LINE_BYTES_MAX 320
 
 struct dump {
     ferry_loop *loop;
@@ -242,7 +242,7 @@ static void print(struct printer *printer, const struct text *text) {
 }
 
 static void to_fd(const ferry_dump_entry *entry, void *context) {
-    char line[LINE_MAX];
+    char line[LINE_BYTES_MAX];
     struct text text = {.buf = line, .len = sizeof line, .at = 0};
     add_entry(&text, entry);
     if (text.at >= sizeof line) line[sizeof line - 2] = '\n';
@@ -250,7 +250,7 @@ static void to_fd(const ferry_dump_entry *entry, void *context) {
 }
 
 int64_t ferry_dump_print(ferry_loop *loop, ferry_fd fd) {
-    char line[LINE_MAX];
+    char line[LINE_BYTES_MAX];
     struct text text = {.buf = line, .len = sizeof line, .at = 0};
     struct printer printer = {.fd = fd, .error = 0};
     int error = refused(loop);

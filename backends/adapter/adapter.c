@@ -250,7 +250,7 @@ static int sleep_alone(struct adapter *adapter, uint64_t deadline) {
         left = (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
                                  .tv_nsec = (long)(ns % 1000000000u)};
     }
-    int count = ferry__calls.ppoll(&wake, 1, deadline != UINT64_MAX ? &left : NULL);
+    int count = ferry__calls.poll_ns(&wake, 1, deadline != UINT64_MAX ? &left : NULL);
     if (count > 0) adapter->poller->woken(&adapter->poll);
     return count >= 0 || errno == EINTR ? 0 : ferry__errno();
 }

@@ -73,7 +73,7 @@ static int pipe_plain(int *fds) {
 }
 
 /* In milliseconds, and rather too long than too short, where there is nothing finer. */
-static int ppoll_plain(struct pollfd *fds, nfds_t count, const struct timespec *span) {
+static int poll_ns(struct pollfd *fds, nfds_t count, const struct timespec *span) {
 #if FERRY__HAS_PPOLL
     return ppoll(fds, count, span, NULL);
 #else
@@ -96,7 +96,7 @@ static ssize_t pwritev_nowait(int fd, const struct iovec *vecs, int count, off_t
 struct ferry__calls ferry__calls = {
     FERRY__CALLS_COMMON,
     .accept = accept_plain,
-    .ppoll = ppoll_plain,
+    .poll_ns = poll_ns,
     .socket = socket_plain,
     .socketpair = socketpair_plain,
     .pipe = pipe_plain,
@@ -125,7 +125,7 @@ static ssize_t getdents_plain(int fd, void *buf, size_t len) {
 struct ferry__file_calls ferry__file_calls = {
     FERRY__FILE_CALLS_COMMON,
 #if FERRY__HAS_FDATASYNC
-    .fdatasync = fdatasync,
+    .sync_data = fdatasync,
 #endif
 #if FERRY__HAS_POSIX_FADVISE
     .fadvise = posix_fadvise,

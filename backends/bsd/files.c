@@ -110,7 +110,7 @@ static int sync_whole(int fd) {
 int64_t ferry__system_sync(int fd, bool data_alone) {
     int result;
     do {
-        result = data_alone && ferry__file_calls.fdatasync != NULL ? ferry__file_calls.fdatasync(fd)
+        result = data_alone && ferry__file_calls.sync_data != NULL ? ferry__file_calls.sync_data(fd)
                                                                    : sync_whole(fd);
     } while (result != 0 && errno == EINTR);
     return told(result);

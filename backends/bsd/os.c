@@ -15,13 +15,7 @@
 #include <unistd.h>
 
 const char *ferry__os_environment(const char *name) {
-#if FERRY__HAS_ISSETUGID
     return issetugid() ? NULL : getenv(name);
-#elif FERRY__HAS_SECURE_GETENV
-    return secure_getenv(name);
-#else
-    return getuid() == geteuid() && getgid() == getegid() ? getenv(name) : NULL;
-#endif
 }
 
 /* ---- Threads ----------------------------------------------------------------------------- */

@@ -494,6 +494,10 @@ static int64_t node_add(struct source *source, int fd, const struct stat *about)
     source->nodes = node;
     /* Watched before it is looked at: what changes in between is found by the next look. */
     int error = note(source, fd, SELF, node->number) == 0 ? 0 : ferry__errno();
+    struct stat now;
+    if (error == 0 && ferry__calls.fstat(fd, &now) == 0 && now.st_nlink == 0) {
+        error = FERRY_ENOENT; /* it has gone since it was opened, and nobody will tell */
+    }
     if (error == 0 && node->is_directory) error = entries_read(fd, &node->entries);
     for (size_t i = 0; error == 0 && i < node->entries.count; i++) {
         bool is_empty;

@@ -48,7 +48,7 @@ static int pidfd_open_plain(pid_t pid) {
 }
 
 /* Without the mask of signals. */
-static int ppoll_plain(struct pollfd *fds, nfds_t count, const struct timespec *span) {
+static int poll_ns(struct pollfd *fds, nfds_t count, const struct timespec *span) {
     return ppoll(fds, count, span, NULL);
 }
 
@@ -68,7 +68,7 @@ static ssize_t pwritev_nowait(int fd, const struct iovec *vecs, int count, off_t
 struct ferry__calls ferry__calls = {
     FERRY__CALLS_COMMON,
     .accept = accept_plain,
-    .ppoll = ppoll_plain,
+    .poll_ns = poll_ns,
     .socket = socket_plain,
     .socketpair = socketpair_plain,
     .pipe = pipe_plain,
@@ -94,7 +94,7 @@ static int statx_plain(int dir, const char *path, int flags, unsigned mask, stru
 
 struct ferry__file_calls ferry__file_calls = {
     FERRY__FILE_CALLS_COMMON,
-    .fdatasync = fdatasync,
+    .sync_data = fdatasync,
     .fadvise = posix_fadvise,
     .getdents = getdents_raw,
 };

@@ -39,7 +39,7 @@ int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len) {
 int64_t ferry__system_sync(int fd, bool data_alone) {
     int result;
     do {
-        result = data_alone ? ferry__file_calls.fdatasync(fd) : ferry__file_calls.fsync(fd);
+        result = data_alone ? ferry__file_calls.sync_data(fd) : ferry__file_calls.fsync(fd);
     } while (result != 0 && errno == EINTR);
     return result == 0 ? 0 : ferry__errno();
 }

@@ -42,7 +42,7 @@ struct ferry__calls {
     ssize_t (*sendmsg)(int, const struct msghdr *, int);
     int (*accept)(int, struct sockaddr *, socklen_t *);
     int (*poll)(struct pollfd *, nfds_t, int);
-    int (*ppoll)(struct pollfd *, nfds_t, const struct timespec *);
+    int (*poll_ns)(struct pollfd *, nfds_t, const struct timespec *);
     int (*shutdown)(int, int);
     int (*socket)(int, int, int);
     int (*socketpair)(int, int, int, int *);

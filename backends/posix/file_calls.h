@@ -34,7 +34,7 @@ struct ferry__file_calls {
     ssize_t (*pread)(int, void *, size_t, off_t);
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
     int (*fsync)(int);
-    int (*fdatasync)(int);
+    int (*sync_data)(int);
     int (*fadvise)(int, off_t, off_t, int); /* returns the error */
     off_t (*lseek)(int, off_t, int);
     int (*status_flags)(int); /* fcntl(F_GETFL) */

@@ -290,6 +290,19 @@ static int64_t opened(ferry_op *op, int fd, int flags) {
     return fd;
 }
 
+/* Past the cache, where that is not asked for when it is opened: 0, or what the open comes to. */
+static int set_direct(int fd) {
+#if O_DIRECT != 0
+    (void)fd;
+    return 0;
+#elif defined(F_NOCACHE) /* macOS */
+    return fcntl(fd, F_NOCACHE, 1) == 0 ? 0 : ferry__errno();
+#else                    /* OpenBSD */
+    (void)fd;
+    return FERRY_ENOTSUP;
+#endif
+}
+
 /* Opening a FIFO waits for its other end, for ever if need be. A worker does not: it looks, and is
  * asked again. */
 static int64_t open_file(ferry_op *op) {
@@ -300,7 +313,11 @@ static int64_t open_file(ferry_op *op) {
     if (fd < 0 && errno == ENXIO && (flags & O_ACCMODE) == O_WRONLY && is_fifo(op)) {
         return FERRY__NOT_YET;
     }
-    return fd < 0 ? ferry__errno() : opened(op, fd, flags);
+    if (fd < 0) return ferry__errno();
+    int error = op->offset & FERRY_OPEN_DIRECT ? set_direct(fd) : 0;
+    if (error == 0) return opened(op, fd, flags);
+    (void)ferry__calls.close(fd);
+    return error;
 }
 
 void ferry__os_open_abandon(ferry_op *op) {

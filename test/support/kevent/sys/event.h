@@ -39,6 +39,9 @@ int kqueue(void);
 int kevent(int kq, const struct kevent *changelist, int nchanges, struct kevent *eventlist,
            int nevents, const struct timespec *timeout);
 
+/* Of <unistd.h> on those systems, and not here. */
+int issetugid(void);
+
 /* ---- Filters ----------------------------------------------------------------------------- */
 
 #define EVFILT_READ (-1)
