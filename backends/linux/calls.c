@@ -99,7 +99,12 @@ struct ferry__file_calls ferry__file_calls = {
     .getdents = getdents_raw,
 };
 
+static int locked_limit(struct rlimit *limit) {
+    return getrlimit(RLIMIT_MEMLOCK, limit);
+}
+
 struct ferry__linux_calls ferry__linux_calls = {
+    .locked_limit = locked_limit,
     .eventfd = eventfd_int,
     .pidfd_open = pidfd_open_plain,
     .inotify_init = inotify_init1,

@@ -16,9 +16,11 @@ FERRY__OWN_BEGIN
 
 struct epoll_event;
 struct open_how;
+struct rlimit;
 struct statx;
 
 struct ferry__linux_calls {
+    int (*locked_limit)(struct rlimit *); /* RLIMIT_MEMLOCK */
     int (*eventfd)(unsigned, int);
     int (*pidfd_open)(pid_t);
     int (*inotify_init)(int);

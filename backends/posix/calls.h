@@ -30,7 +30,7 @@ struct ferry__calls {
     int (*clock_gettime)(clockid_t, struct timespec *);
     void *(*mmap)(void *, size_t, int, int, int, off_t);
     int (*munmap)(void *, size_t);
-    int (*getrlimit)(int, struct rlimit *);
+    int (*fd_limit)(struct rlimit *);
     int (*sigaction)(int, const struct sigaction *, struct sigaction *);
     int (*fstat)(int, struct stat *);
     int (*getsockopt)(int, int, int, void *, socklen_t *);

@@ -36,8 +36,8 @@ static inline int getpeername_plain(int fd, struct sockaddr *addr, socklen_t *le
     return getpeername(fd, addr, len);
 }
 
-static inline int getrlimit_plain(int which, struct rlimit *limit) {
-    return getrlimit(which, limit);
+static inline int fd_limit(struct rlimit *limit) {
+    return getrlimit(RLIMIT_NOFILE, limit);
 }
 
 static inline ssize_t sendmsg_plain(int fd, const struct msghdr *header, int flags) {
@@ -69,7 +69,7 @@ static inline int status_flags(int fd) {
 }
 
 #define FERRY__CALLS_COMMON                                                                        \
-    .clock_gettime = clock_gettime, .mmap = mmap, .munmap = munmap, .getrlimit = getrlimit_plain,  \
+    .clock_gettime = clock_gettime, .mmap = mmap, .munmap = munmap, .fd_limit = fd_limit,          \
     .sigaction = sigaction, .fstat = fstat, .getsockopt = getsockopt, .setsockopt = setsockopt,    \
     .ioctl = ioctl_int, .recv = recv, .recvmsg = recvmsg, .send = send, .sendmsg = sendmsg_plain,  \
     .poll = poll, .shutdown = shutdown, .connect = connect_plain, .bind = bind_plain,              \

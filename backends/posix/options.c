@@ -154,6 +154,16 @@ static int name_of(const struct option *option, int is) {
     return option->level == 0 && is & IS_INET6 ? option->name6 : option->name;
 }
 
+static int multicast_interface_set(ferry_fd fd, int index) {
+#if defined(__NetBSD__) || defined(__OpenBSD__) /* by an address of the interface alone */
+    (void)fd, (void)index;
+    return FERRY_ENOTSUP;
+#else
+    struct ip_mreqn by = {.imr_ifindex = index};
+    return put(fd, IPPROTO_IP, IP_MULTICAST_IF, &by, sizeof by);
+#endif
+}
+
 static int option_set(ferry_fd fd, enum ferry_option which, const struct option *option, int is,
                       int value) {
     if (which == FERRY_OPT_LINGER_S) {
@@ -161,8 +171,7 @@ static int option_set(ferry_fd fd, enum ferry_option which, const struct option 
         return put(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
     if (which == FERRY_OPT_MULTICAST_INTERFACE && is & IS_INET) {
-        struct ip_mreqn by = {.imr_ifindex = value};
-        return put(fd, IPPROTO_IP, IP_MULTICAST_IF, &by, sizeof by);
+        return multicast_interface_set(fd, value);
     }
     int error = put(fd, level_of(option, is), name_of(option, is), &value, sizeof value);
     if (error == 0 && option->flags & BOTH && is & IS_INET6) {
@@ -226,6 +235,40 @@ static bool is_group(const ferry_addr *addr) {
     return in6.sin6_family == AF_INET6 && IN6_IS_ADDR_MULTICAST(&in6.sin6_addr);
 }
 
+#ifdef MCAST_JOIN_GROUP
+
+static void addr_put(struct sockaddr_storage *to, const ferry_addr *addr) {
+    memcpy(to, addr->data.bytes, addr->len);
+#ifndef __linux__ /* where an address knows its length, and the system looks at it here */
+    to->ss_len = (uint8_t)addr->len;
+#endif
+}
+
+static int membership_set(ferry_fd fd, int level, const ferry_addr *group, uint32_t interface_index,
+                          const ferry_addr *source, bool join) {
+    if (source == NULL) {
+        struct group_req request = {.gr_interface = interface_index};
+        addr_put(&request.gr_group, group);
+        return put(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
+                   sizeof request);
+    }
+    struct group_source_req request = {.gsr_interface = interface_index};
+    addr_put(&request.gsr_group, group);
+    addr_put(&request.gsr_source, source);
+    return put(fd, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
+               sizeof request);
+}
+
+#else /* NetBSD, OpenBSD */
+
+static int membership_set(ferry_fd fd, int level, const ferry_addr *group, uint32_t interface_index,
+                          const ferry_addr *source, bool join) {
+    (void)fd, (void)level, (void)group, (void)interface_index, (void)source, (void)join;
+    return FERRY_ENOTSUP;
+}
+
+#endif
+
 static int membership(ferry_fd fd, const ferry_addr *group, uint32_t interface_index,
                       const ferry_addr *source, bool join) {
     if (!is_group(group)) return FERRY_EINVAL;
@@ -239,17 +282,7 @@ static int membership(ferry_fd fd, const ferry_addr *group, uint32_t interface_i
     int wanted = family == AF_INET ? IS_INET : IS_INET6;
     if (!(is & wanted) || !(is & IS_MESSAGES)) return FERRY_ENOPROTOOPT;
     int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-    if (source == NULL) {
-        struct group_req request = {.gr_interface = interface_index};
-        memcpy(&request.gr_group, group->data.bytes, group->len);
-        return put(fd, level, join ? MCAST_JOIN_GROUP : MCAST_LEAVE_GROUP, &request,
-                   sizeof request);
-    }
-    struct group_source_req request = {.gsr_interface = interface_index};
-    memcpy(&request.gsr_group, group->data.bytes, group->len);
-    memcpy(&request.gsr_source, source->data.bytes, source->len);
-    return put(fd, level, join ? MCAST_JOIN_SOURCE_GROUP : MCAST_LEAVE_SOURCE_GROUP, &request,
-               sizeof request);
+    return membership_set(fd, level, group, interface_index, source, join);
 }
 
 int ferry_multicast_join(ferry_loop *loop, ferry_fd fd, const ferry_addr *group,

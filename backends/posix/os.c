@@ -44,7 +44,7 @@ void ferry__os_unreserve(void *memory, size_t bytes) {
 uint32_t ferry__os_fd_limit(void) {
     struct rlimit limit;
     uint64_t count = 65536;
-    if (ferry__calls.getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max > count) {
+    if (ferry__calls.fd_limit(&limit) == 0 && limit.rlim_max > count) {
         count = limit.rlim_max;
     }
     return count > (1u << 24) ? 1u << 24 : (uint32_t)count;

@@ -95,7 +95,7 @@ static bool closed_lately(void) {
 /* Is there room for a ring at all? Then others of the same user have it, perhaps not for long. */
 static bool limit_has_room(void) {
     struct rlimit limit;
-    return ferry__calls.getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur >= ROOM_BYTES;
+    return ferry__linux_calls.locked_limit(&limit) == 0 && limit.rlim_cur >= ROOM_BYTES;
 }
 
 /* The ring's descriptor, or -errno. */
