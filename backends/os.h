@@ -72,8 +72,8 @@ bool ferry__os_unread(ferry_fd fd);
  * acknowledged all of it and nothing lies unread, or the connection is over. */
 bool ferry__os_settled(ferry_fd fd);
 
-/* Carries out op (one that a backend cannot do) by plain system calls that may wait: its result.
- * For worker threads. */
+/* Carries out op (one that a backend cannot do) by plain system calls that may wait: its result;
+ * FERRY_ECANCELED if one was ended early, since ferry__work_stopped(). For worker threads. */
 int64_t ferry__os_perform(ferry_op *op);
 /* What it comes to when a FIFO has nobody at its other end yet: the upper half of op->more
  * holds, one too high, the descriptor that is open meanwhile, 0 if none is. To be tried again after
@@ -147,6 +147,25 @@ void ferry__os_signal_all(struct ferry__signal *signal);
 /* The lock of what a process has once: its worker pool, its resolver threads, its signals. Held
  * over a fork. */
 struct ferry__lock *ferry__os_process_lock(void);
+
+/* ---- Ending a system call that a thread of ours waits in ----------------------------------- */
+
+/* By a signal whose handler does nothing. Its number, if the program does not choose one. */
+int ferry__os_interrupts_default(void);
+/* From here on the signal's handler is that one, if nobody has one there; and no longer. False if
+ * somebody has. Both under the process's lock. They count. */
+bool ferry__os_interrupts_begin(int number);
+void ferry__os_interrupts_end(int number);
+/* The calling thread takes the signal from here on. */
+void ferry__os_interrupts_allow(int number);
+/* Has the call that a thread is in end with EINTR; or the one that it is about to make, or none:
+ * nobody knows. False, and nothing done, if the program has changed what the signal does. The
+ * thread has not been joined. */
+bool ferry__os_interrupt(const struct ferry__thread *thread, int number);
+/* What was sent to the calling thread has come. */
+void ferry__os_interrupts_settle(void);
+/* This process is a child that was just forked. Under the lock. */
+void ferry__os_interrupts_forked(void);
 
 /* ---- Signals of the process, in the sense of <signal.h> ------------------------------------ */
 

@@ -484,6 +484,13 @@ typedef struct ferry_config {
                                    cannot do without waiting, 0: 4; as worker_threads otherwise */
     enum ferry_adapter adapter; /* of a backend that has one; the environment's FERRY_ADAPTER (auto,
                                    dedicated, inline) overrides, not in privileged programs */
+    int cancel_signal;          /* a signal with which a worker thread for files is told to leave a
+                                   system call that waits, when its operation is to end (rule 5 of
+                                   the contract lists the calls); 0: SIGURG, below 0: none. Sent to
+                                   those threads alone. Its handler does nothing, and is there from
+                                   the first of them until the last has ended; if the program has
+                                   one of its own, or ignores the signal, that stays, and such calls
+                                   are waited for. worker_threads tells whose number counts */
 } ferry_config;
 
 /* Opens a loop. config may be NULL. Returns 0 and sets *loop; else *loop is NULL and it returns
@@ -631,6 +638,7 @@ typedef struct ferry_stats {
     uint64_t workers_queued;      /* work that waits in the pool's queue, of all its loops */
     uint64_t workers_busy;        /* threads of the pool that are at work */
     uint64_t workers;             /* threads of the pool */
+    uint64_t interrupts;          /* signals sent to workers, so that a call ends */
 } ferry_stats;
 
 /* Copies the counters; len is sizeof(ferry_stats), so that it can grow. */

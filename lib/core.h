@@ -383,6 +383,9 @@ struct ferry_loop {
     uint32_t work_out[WORK_CLASSES];              /* handed to the pool */
     uint32_t work_max, work_threads[WORK_CLASSES];
     bool own_workers;
+    int cancel_signal;     /* for its workers; 0: none */
+    uint64_t interrupt_at; /* when workers are told once more to end; UINT64_MAX: none is */
+    uint64_t interrupt_ns; /* after the time before */
 
     struct ferry__watches *watches; /* NULL until the first watch */
     struct ferry__signals signals;
@@ -790,11 +793,18 @@ bool ferry__work_own(ferry_loop *loop, ferry_op *op);
 int64_t ferry__work_outcome(const ferry_op *op);
 /* op has come back through the inbox. */
 void ferry__work_back(ferry_loop *loop, const ferry_op *op);
-/* Takes op back if no worker has it yet. */
+/* Takes op back if no worker has it yet. False: one has, and if the call that it waits in can be
+ * ended, it is told to. */
 bool ferry__work_cancel(ferry_loop *loop, ferry_op *op);
-/* Takes one back that no worker has yet, and ends it; false if there is none. fd: only of this
- * descriptor, unless it is FERRY_FD_NONE. */
+/* Takes one back that no worker has yet, and ends it; false if there is none: then those that
+ * workers have are told to end. fd: only of this descriptor, unless it is FERRY_FD_NONE. */
 bool ferry__work_cancel_any(ferry_loop *loop, ferry_fd fd);
+/* Some that workers have were told to end and may not have noticed: once more. To be called when
+ * the clock says loop->interrupt_at. */
+void ferry__work_interrupt(ferry_loop *loop);
+/* For who carries out an operation on a worker's thread: is it told to end? A call that ends with
+ * EINTR is made once more unless it is. */
+bool ferry__work_stopped(void);
 void ferry__work_close(ferry_loop *loop);
 /* In a forked child, where the pool has no threads. */
 void ferry__work_abandon(ferry_loop *loop);

@@ -161,6 +161,9 @@ void ferry__files_land(ferry_loop *loop, ferry_op *op, int64_t result) {
     enum ferry__result kind = ferry__op_row(op)->result;
     bool moves = kind == RESULT_IN || kind == RESULT_OUT || op->code == FERRY_OP_COPY;
     op->bits &= (uint16_t)~BIT_BLOCKING;
+    if (result == FERRY_ECANCELED && op->code != FERRY_OP_WORK && ferry__op_stopped(op) != 0) {
+        result = ferry__op_stopped(op); /* a deadline, perhaps */
+    }
     if (moves && result >= 0) {
         land_moved(loop, op, result);
         return;

@@ -35,6 +35,10 @@ static int config_read(ferry_config *config, const ferry_config *given) {
     }
     if ((config->allocate == NULL) != (config->release == NULL)) return FERRY_EINVAL;
     if (config->flags & ~(FERRY_KEEP_SIGPIPE | FERRY_OWN_WORKERS)) return FERRY_EINVAL;
+    if (config->cancel_signal == 0) config->cancel_signal = ferry__os_interrupts_default();
+    if (config->cancel_signal > 0 && ferry__os_catchable((uint64_t)config->cancel_signal) != 0) {
+        return FERRY_EINVAL;
+    }
     if (config->allocate == NULL) {
         config->allocate = allocate_default;
         config->release = release_default;
@@ -71,11 +75,13 @@ static void loop_init(ferry_loop *loop, const ferry_config *config) {
     loop->ending = &loop->finished;
     loop->slot_top = -1;
     loop->pause_until = UINT64_MAX;
+    loop->interrupt_at = UINT64_MAX;
     loop->work_max = config->worker_queue_max ? config->worker_queue_max : 256;
     loop->work_threads[WORK_USER] = config->worker_threads ? config->worker_threads : 4;
     loop->work_threads[WORK_FILES] = config->file_threads ? config->file_threads : 4;
     loop->resolver_threads = config->resolver_threads ? config->resolver_threads : 8;
     loop->own_workers = (config->flags & FERRY_OWN_WORKERS) != 0;
+    loop->cancel_signal = config->cancel_signal > 0 ? config->cancel_signal : 0;
     loop->owner = ferry__os_thread_self();
     loop->now = ferry__os_clock();
     ferry__wheel_init(&loop->wheel, loop->now);
@@ -489,6 +495,7 @@ static uint64_t wait_deadline(ferry_loop *loop, bool may_wait, uint64_t limit) {
     if (loop->watches != NULL && ferry__watch_is_due(loop)) return 0;
     uint64_t nearest = ferry__wheel_nearest(&loop->wheel);
     if (loop->paused.head != NULL && loop->pause_until < nearest) nearest = loop->pause_until;
+    if (loop->interrupt_at < nearest) nearest = loop->interrupt_at;
     return nearest < limit ? nearest : limit;
 }
 
@@ -548,6 +555,7 @@ static int turn(ferry_loop *loop, bool may_wait, uint64_t limit) {
     if (FERRY__UNLIKELY(atomic_load_explicit(&loop->inbox.signalled, memory_order_relaxed))) {
         ferry__signals_look(loop);
     }
+    if (FERRY__UNLIKELY(loop->interrupt_at <= loop->now)) ferry__work_interrupt(loop);
     loop->ending = &loop->finished;
     ferry__accept_retry(loop);
     deliver_turn(loop);

@@ -294,8 +294,15 @@ void ferry__op_flush_cancels(ferry_loop *loop) {
     loop->cancel_missed = false;
 }
 
+/* On its way to the system, and nothing ends it early: a close. */
+static bool is_past_stopping(const ferry_op *op) {
+    return ferry__op_row(op)->cancel == CANCEL_NEVER &&
+           (op->state == OP_BACKLOG || op->state == OP_WORK_WAIT || op->state == OP_WORKING);
+}
+
 void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     int error = expired ? FERRY_ETIMEDOUT : FERRY_ECANCELED;
+    if (is_past_stopping(op)) return;
     if (op->state != OP_IDLE) FERRY__PROBE3(stop, loop, op, expired);
     switch ((enum ferry__op_state)op->state) {
     case OP_IDLE:
@@ -330,12 +337,9 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_TIMER: break;
     case OP_WORKING:
         if (!ferry__work_cancel(loop, op)) {
-            /* A watch that has not begun remembers it, since what a worker does for it may be
-             * undone; and a copy looks for it between its pieces. */
-            if ((ferry__is_served(op) || op->code == FERRY_OP_COPY || op->code == FERRY_OP_OPEN ||
-                 ferry__op_row(op)->result == RESULT_IN ||
-                 ferry__op_row(op)->result == RESULT_OUT) &&
-                !stop_wanted(op)) {
+            /* It is remembered: for what takes another step, for a watch, since what a worker does
+             * for that may be undone, and for a call that ends for it. */
+            if (op->code != FERRY_OP_WORK && op->code != FERRY_OP_SPAWN && !stop_wanted(op)) {
                 op->bits |= expired ? BIT_EXPIRED : BIT_CANCEL;
             }
             return;

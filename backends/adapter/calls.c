@@ -274,10 +274,7 @@ static int64_t send_file_blocking(const ferry_op *op, uint64_t moved) {
     uint64_t done = op->transferred + moved, rest = op->len - done;
     size_t len = rest < sizeof piece ? (size_t)rest : sizeof piece;
     struct iovec vec = {piece, len};
-    int64_t got;
-    do {
-        got = told(ferry__calls.preadv(ferry__source(op), &vec, 1, (off_t)(op->offset + done)));
-    } while (got == -EINTR);
+    int64_t got = told(ferry__calls.preadv(ferry__source(op), &vec, 1, (off_t)(op->offset + done)));
     if (got <= 0) return got;
     int64_t put = told(ferry__calls.send(op->fd, piece, (size_t)got, MSG_DONTWAIT | MSG_NOSIGNAL));
     if (put != -ENOTSOCK) return put;

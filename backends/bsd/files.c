@@ -70,11 +70,7 @@ int64_t ferry__system_rename(const ferry_op *op, int dir, int new_dir) {
 #if FERRY__HAS_POSIX_FALLOCATE
 
 int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len) {
-    int error;
-    do {
-        error = posix_fallocate(fd, (off_t)offset, (off_t)len);
-    } while (error == EINTR);
-    return ferry_error_from_system(error);
+    return ferry_error_from_system(posix_fallocate(fd, (off_t)offset, (off_t)len));
 }
 
 #elif defined(F_PREALLOCATE)
@@ -108,11 +104,8 @@ static int sync_whole(int fd) {
 }
 
 int64_t ferry__system_sync(int fd, bool data_alone) {
-    int result;
-    do {
-        result = data_alone && ferry__file_calls.sync_data != NULL ? ferry__file_calls.sync_data(fd)
+    int result = data_alone && ferry__file_calls.sync_data != NULL ? ferry__file_calls.sync_data(fd)
                                                                    : sync_whole(fd);
-    } while (result != 0 && errno == EINTR);
     return told(result);
 }
 

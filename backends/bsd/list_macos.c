@@ -68,10 +68,7 @@ int64_t ferry__system_list(int fd, char *buf, size_t len, bool restart) {
     if (restart && ferry__file_calls.lseek(fd, 0, SEEK_SET) < 0) {
         return errno == ESPIPE ? FERRY_ENOTDIR : ferry__errno();
     }
-    int count;
-    do {
-        count = getattrlistbulk(fd, &wanted, buf, len, FSOPT_PACK_INVAL_ATTRS);
-    } while (count < 0 && errno == EINTR);
+    int count = getattrlistbulk(fd, &wanted, buf, len, FSOPT_PACK_INVAL_ATTRS);
     if (count < 0) return errno == ERANGE ? FERRY_ENOROOM : ferry__errno();
     return (int64_t)entries_convert(buf, count);
 }

@@ -29,18 +29,12 @@ int64_t ferry__system_rename(const ferry_op *op, int dir, int new_dir) {
 }
 
 int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len) {
-    int result;
-    do {
-        result = ferry__linux_calls.fallocate(fd, 0, (off_t)offset, (off_t)len);
-    } while (result != 0 && errno == EINTR);
+    int result = ferry__linux_calls.fallocate(fd, 0, (off_t)offset, (off_t)len);
     return result == 0 ? 0 : ferry__errno();
 }
 
 int64_t ferry__system_sync(int fd, bool data_alone) {
-    int result;
-    do {
-        result = data_alone ? ferry__file_calls.sync_data(fd) : ferry__file_calls.fsync(fd);
-    } while (result != 0 && errno == EINTR);
+    int result = data_alone ? ferry__file_calls.sync_data(fd) : ferry__file_calls.fsync(fd);
     return result == 0 ? 0 : ferry__errno();
 }
 
@@ -61,10 +55,7 @@ int64_t ferry__system_advise(int fd, uint64_t offset, uint64_t len, uint64_t adv
 
 int64_t ferry__system_copy(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t len) {
     off_t in = (off_t)from_offset, out = (off_t)to_offset;
-    ssize_t moved;
-    do {
-        moved = ferry__linux_calls.copy_file_range(from, &in, to, &out, len, 0);
-    } while (moved < 0 && errno == EINTR);
+    ssize_t moved = ferry__linux_calls.copy_file_range(from, &in, to, &out, len, 0);
     return moved >= 0 ? moved : ferry__errno();
 }
 

@@ -60,7 +60,6 @@ int64_t ferry__system_list(int fd, char *buf, size_t len, bool restart) {
     }
     for (;;) {
         ssize_t got = ferry__file_calls.getdents(fd, buf, len);
-        if (got < 0 && errno == EINTR) continue;
         if (got < 0) return errno == EINVAL ? FERRY_ENOROOM : ferry__errno();
         size_t bytes = entries_convert(fd, buf, (size_t)got);
         if (got == 0 || bytes > 0) return (int64_t)bytes; /* else there were only "." and ".." */

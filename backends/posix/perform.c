@@ -1,7 +1,9 @@
 /* perform.c - operations on files that a backend leaves to worker threads, as plain calls that may
  * wait. What the fields of each mean: lib/files.c, lib/paths.c.
  *
- * Signals are blocked in these threads. Results are 0 or more, or a negative FERRY_E....
+ * Of signals these threads take only the one that ends a call with EINTR (lib/worker.c). What has
+ * moved nothing then is begun anew at the end of this file, unless it is to end. Results are 0 or
+ * more, or a negative FERRY_E....
  *
  * SPDX-License-Identifier: MIT
  */
@@ -158,11 +160,16 @@ static bool overlaps(const ferry_op *op) {
            from.st_ino == to.st_ino;
 }
 
+/* By a signal that was for somebody else. */
+static bool is_interrupted(void) {
+    return errno == EINTR && !ferry__work_stopped();
+}
+
 static ssize_t read_some(int fd, void *buf, size_t len, uint64_t offset) {
     ssize_t got;
     do {
         got = ferry__file_calls.pread(fd, buf, len, (off_t)offset);
-    } while (got < 0 && errno == EINTR);
+    } while (got < 0 && is_interrupted());
     return got;
 }
 
@@ -171,7 +178,7 @@ static int write_all(int fd, const char *buf, size_t len, uint64_t offset, size_
     for (*written = 0; *written < len;) {
         ssize_t put = ferry__file_calls.pwrite(fd, buf + *written, len - *written,
                                                (off_t)(offset + *written));
-        if (put < 0 && errno == EINTR) continue;
+        if (put < 0 && is_interrupted()) continue;
         if (put < 0) return ferry__errno();
         if (put == 0) return FERRY_EIO;
         *written += (size_t)put;
@@ -183,7 +190,7 @@ static int write_all(int fd, const char *buf, size_t len, uint64_t offset, size_
 static int64_t copy_by_hand(const ferry_op *op, uint64_t from, uint64_t to, size_t len) {
     char buf[COPY_BUFFER];
     size_t done = 0;
-    while (done < len) {
+    while (done < len && !(done > 0 && ferry__work_stopped())) {
         size_t piece = len - done < sizeof buf ? len - done : sizeof buf, written;
         ssize_t got = read_some(op->fd, buf, piece, from + done);
         if (got == 0) break;
@@ -244,12 +251,9 @@ static bool is_refused_link(int error) {
 
 static int open_at(const ferry_op *op, int flags) {
     mode_t mode = flags & O_CREAT ? (mode_t)(op->len & 07777u) : 0;
-    int fd;
-    do {
-        fd = op->asked & FERRY_BENEATH
+    int fd = op->asked & FERRY_BENEATH
                  ? ferry__system_open_beneath(dir_of(op), op->buf, flags, mode)
                  : ferry__file_calls.openat(dir_of(op), op->buf, flags, mode);
-    } while (fd < 0 && errno == EINTR);
     if (fd < 0 && flags & O_NOFOLLOW && is_refused_link(errno)) errno = ELOOP;
     return fd;
 }
@@ -339,11 +343,8 @@ static int64_t transfer(const ferry_op *op, bool reads) {
             rest = (struct posix_rest){.vecs = &one, .count = 1};
         }
     }
-    ssize_t moved;
-    do {
-        moved = reads ? ferry__calls.preadv(op->fd, rest.vecs, (int)rest.count, offset)
-                      : ferry__calls.pwritev(op->fd, rest.vecs, (int)rest.count, offset);
-    } while (moved < 0 && errno == EINTR);
+    ssize_t moved = reads ? ferry__calls.preadv(op->fd, rest.vecs, (int)rest.count, offset)
+                          : ferry__calls.pwritev(op->fd, rest.vecs, (int)rest.count, offset);
     return moved >= 0 ? moved : ferry__errno();
 }
 
@@ -355,12 +356,9 @@ static int64_t stat_file(const ferry_op *op) {
 
 /* ---- Each in its place ------------------------------------------------------------------- */
 
-static int64_t truncate_to(const ferry_op *op) {
-    int result;
-    do {
-        result = ferry__calls.ftruncate(op->fd, (off_t)op->len);
-    } while (result != 0 && errno == EINTR);
-    return told(result);
+/* Closed all the same if it was interrupted (close(2)). */
+static int64_t close_fd(const ferry_op *op) {
+    return ferry__calls.close(op->fd) == 0 || errno == EINTR ? 0 : ferry__errno();
 }
 
 static int64_t change_names(const ferry_op *op) {
@@ -378,7 +376,7 @@ static int64_t change_names(const ferry_op *op) {
     }
 }
 
-int64_t ferry__os_perform(ferry_op *op) {
+static int64_t perform(ferry_op *op) {
     switch (op->code) {
     case FERRY_OP_OPEN: return open_file(op);
     case FERRY_OP_READ:
@@ -388,8 +386,8 @@ int64_t ferry__os_perform(ferry_op *op) {
     case FERRY_OP_SYNC: return ferry__system_sync(op->fd, op->asked & FERRY_DATA);
     case FERRY_OP_STAT:
     case FERRY_OP_STAT_FD: return stat_file(op);
-    case FERRY_OP_CLOSE: return told(ferry__calls.close(op->fd));
-    case FERRY_OP_TRUNCATE: return truncate_to(op);
+    case FERRY_OP_CLOSE: return close_fd(op);
+    case FERRY_OP_TRUNCATE: return told(ferry__calls.ftruncate(op->fd, (off_t)op->len));
     case FERRY_OP_SPAWN: return ferry__process_spawn(op);
     case FERRY_OP_CHMOD:
     case FERRY_OP_CHMOD_FD: return change_mode(op);
@@ -410,4 +408,13 @@ int64_t ferry__os_perform(ferry_op *op) {
     case FERRY_OP_COPY: return copy_piece(op);
     default: return change_names(op);
     }
+}
+
+int64_t ferry__os_perform(ferry_op *op) {
+    const int interrupted = ferry_error_from_system(EINTR);
+    int64_t result;
+    do {
+        result = perform(op);
+    } while (result == interrupted && !ferry__work_stopped());
+    return result == interrupted ? FERRY_ECANCELED : result;
 }

@@ -45,6 +45,19 @@ void ferry__os_thread_detach(struct ferry__thread *thread) {
     must(pthread_detach(*(pthread_t *)(void *)thread));
 }
 
+void ferry__os_interrupts_allow(int number) {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    must(pthread_sigmask(SIG_UNBLOCK, &one, NULL));
+}
+
+void ferry__os_interrupts_settle(void) {
+    sigset_t now;
+    /* Whatever waits for a thread comes before a system call of its own returns. */
+    must(pthread_sigmask(SIG_BLOCK, NULL, &now));
+}
+
 /* ---- Locks and signals ------------------------------------------------------------------- */
 
 void ferry__os_lock_init(struct ferry__lock *lock) {
@@ -132,6 +145,7 @@ static void after_fork(void) {
 
 static void in_child(void) {
     ferry__os_fork_count++;
+    ferry__os_interrupts_forked();
     ferry__signals_forked();
     after_fork();
 }

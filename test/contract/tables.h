@@ -23,6 +23,7 @@
     X(rule_04_tests)                                                                               \
     X(rule_05_tests)                                                                               \
     X(rule_05_race_tests)                                                                          \
+    X(rule_05_worker_tests)                                                                        \
     X(rule_06_tests)                                                                               \
     X(rule_06_timer_tests)                                                                         \
     X(rule_07_tests)                                                                               \

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define STAGES_MAX 32
+#define STAGES_MAX 40
 
 /* Opens all stages on one loop, so that all of their deadlines pass at once. */
 static size_t stages_open(struct stage s[STAGES_MAX], ferry_loop *loop) {

@@ -42,7 +42,7 @@ static void hail_end(void) {
 /* Each kind that waits goes on waiting, and then succeeds. */
 static void contract_05_signals_cancel_nothing(void **state) {
     (void)state;
-    enum { STAGES_MAX = 32 };
+    enum { STAGES_MAX = 40 };
     static struct stage s[STAGES_MAX];
     size_t count = 0;
     ferry_loop *loop = stage_loop();

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -19,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define PATIENCE (30 * SECOND)
@@ -172,6 +174,32 @@ size_t far_take(ferry_fd fd, void *buf, size_t len, int *ended) {
     if (n < 0 && errno != EAGAIN) *ended = errno;
     if (!(flags & O_NONBLOCK)) assert_int_equal(fcntl(fd, F_SETFL, flags), 0);
     return n > 0 ? (size_t)n : 0;
+}
+
+void terminal_pair(ferry_fd *near, ferry_fd *far) {
+    struct termios plain;
+    *far = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(*far >= 0);
+    assert_int_equal(grantpt(*far), 0);
+    assert_int_equal(unlockpt(*far), 0);
+    *near = open(ptsname(*far), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(*near >= 0);
+    assert_int_equal(tcgetattr(*near, &plain), 0);
+    cfmakeraw(&plain);
+    assert_int_equal(tcsetattr(*near, TCSANOW, &plain), 0);
+}
+
+/* What has been written moves on by and by, and makes room once more. */
+size_t terminal_stuff(ferry_fd near) {
+    size_t count = 0;
+    for (int still = 0; still < 5; still++) {
+        while (write_now(near, "-", 1) == 1) {
+            count++;
+            still = 0;
+        }
+        sleep_ns(MS);
+    }
+    return count;
 }
 
 size_t far_take_all(ferry_loop *loop, ferry_fd fd, void *buf, size_t len, int *ended) {

@@ -56,6 +56,12 @@ void far_expect(ferry_loop *loop, ferry_fd fd, void *buf, size_t len);
 /* Sends everything, running the loop while the other side is full. */
 void far_send(ferry_loop *loop, ferry_fd fd, const void *buf, size_t len);
 
+/* A terminal, which passes on bytes as they are, and what is at its other end. */
+void terminal_pair(ferry_fd *near, ferry_fd *far);
+
+/* Writes single bytes until not one more fits; returns how many went. */
+size_t terminal_stuff(ferry_fd near);
+
 void set_nonblocking(ferry_fd fd);
 void set_buffers(ferry_fd fd, int bytes); /* SO_SNDBUF and SO_RCVBUF */
 

@@ -242,6 +242,11 @@ static void writev_submit(struct stage *s, unsigned flags) {
     ferry_writev(s->loop, &s->p.op, s->fd, s->vecs, 2, FERRY_CURRENT, flags, probe_done);
 }
 
+static void full_terminal_prepare(struct stage *s) {
+    terminal_pair(&s->fd, &s->far);
+    (void)terminal_stuff(s->fd);
+}
+
 static void send_let(struct stage *s) {
     char block[4096];
     int ended = 0;
@@ -368,6 +373,7 @@ const struct stage_kind stages[] = {
     {"write to a pipe", pipe_write_prepare, write_submit, send_let, 8},
     {"writev to a pipe", pipe_write_prepare, writev_submit, send_let, 8},
     {"write to a socket", full_stream_prepare, write_submit, send_let, 8},
+    {"write to a terminal", full_terminal_prepare, write_submit, send_let, 8},
     {"open of a FIFO to read", fifo_prepare, open_read_submit, open_let, -1},
     {"open of a FIFO to write", fifo_prepare, open_write_submit, open_let, -1},
     {"timer", nothing_prepare, timer_submit, NULL, 0},
