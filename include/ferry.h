@@ -609,6 +609,15 @@ typedef struct ferry_description {
 /* What the loop runs on and why. Valid until the loop is closed; each call refreshes it. */
 FERRY_API const ferry_description *ferry_loop_describe(ferry_loop *loop);
 
+/* Threads of one class that wait in the system's stead of a loop, and what waits for them. Those of
+ * the process serve all loops that have none of their own. */
+typedef struct ferry_worker_stats {
+    uint64_t in_loop; /* in this loop, for config.worker_queue_max; names never are */
+    uint64_t queued;  /* in the threads' queue, of all loops */
+    uint64_t busy; /* threads that are at work; lookups that nobody waits for any more included */
+    uint64_t threads;
+} ferry_worker_stats;
+
 typedef struct ferry_stats {
     uint64_t submitted; /* operations handed over */
     uint64_t completed; /* final completions delivered */
@@ -634,11 +643,14 @@ typedef struct ferry_stats {
     uint64_t holds;               /* ferry_hold() less ferry_release() */
     uint64_t timed;               /* timers and deadlines that tick */
     uint64_t work_in_loop;        /* work that waits in this loop for config.worker_queue_max */
-    uint64_t work_out;            /* work of this loop that is with the worker pool, or back */
-    uint64_t workers_queued;      /* work that waits in the pool's queue, of all its loops */
-    uint64_t workers_busy;        /* threads of the pool that are at work */
-    uint64_t workers;             /* threads of the pool */
+    uint64_t work_out;            /* work of this loop that is with the worker pools, or back */
+    uint64_t workers_queued;      /* work that waits in the pools' queues, of all their loops */
+    uint64_t workers_busy;        /* threads of the pools that are at work */
+    uint64_t workers;             /* threads of the pools: functions and files together */
     uint64_t interrupts;          /* signals sent to workers, so that a call ends */
+    ferry_worker_stats functions; /* the pool for ferry_work() */
+    ferry_worker_stats files;     /* that for what a backend cannot do itself, on files and names */
+    ferry_worker_stats names;     /* those that look up hosts */
 } ferry_stats;
 
 /* Copies the counters; len is sizeof(ferry_stats), so that it can grow. */

@@ -381,6 +381,7 @@ struct ferry_loop {
     uint64_t pieces_used; /* reads and writes in flight whose buffer lies within */
     struct ferry__workers *workers[WORK_CLASSES]; /* NULL until the first work */
     uint32_t work_out[WORK_CLASSES];              /* handed to the pool */
+    uint64_t work_in_loop[WORK_CLASSES];          /* in work_waiting */
     uint32_t work_max, work_threads[WORK_CLASSES];
     bool own_workers;
     int cancel_signal;     /* for its workers; 0: none */
@@ -809,12 +810,8 @@ void ferry__work_close(ferry_loop *loop);
 /* In a forked child, where the pool has no threads. */
 void ferry__work_abandon(ferry_loop *loop);
 
-/* How much waits in the pool's queue, of all loops; how many threads there are; how many of them
- * are at work. */
-struct ferry__work_load {
-    uint32_t queued, threads, busy;
-};
-struct ferry__work_load ferry__work_load(const ferry_loop *loop);
+/* How one of the loop's pools is occupied; all zero if it has none of this class. */
+ferry_worker_stats ferry__work_load(const ferry_loop *loop, enum ferry__work_class class);
 /* Writes down the loop's operations that no worker has taken, and those that are being worked at.
  * Under the pool's lock; there is work out. */
 void ferry__work_find(const ferry_loop *loop, struct ferry__found *found);
@@ -986,6 +983,8 @@ void ferry__names_submit(ferry_loop *loop, ferry_op *op);
 int64_t ferry__names_outcome(const ferry_op *op);
 /* Writes down the loop's lookups that are not back, under the process's lock; there are some. */
 void ferry__names_find(const ferry_loop *loop, struct ferry__found *found);
+/* How its threads are occupied; all zero if the loop has not looked up any. */
+ferry_worker_stats ferry__names_load(const ferry_loop *loop);
 /* Takes op back if it has no result yet: whoever looks for one works for nobody then. */
 bool ferry__names_cancel(ferry_loop *loop, ferry_op *op);
 /* Takes all of the loop's back and ends them. */

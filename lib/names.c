@@ -461,6 +461,19 @@ void ferry__names_find(const ferry_loop *loop, struct ferry__found *found) {
     }
 }
 
+ferry_worker_stats ferry__names_load(const ferry_loop *loop) {
+    ferry_worker_stats load = {.queued = 0};
+    lock();
+    const struct names *names = process_names;
+    if (loop->resolves && names != NULL && names->fork_count == ferry__os_fork_count) {
+        load.queued = names->queued;
+        load.threads = (uint64_t)names->threads + names->detached;
+        load.busy = load.threads - names->idle;
+    }
+    unlock();
+    return load;
+}
+
 void ferry_resolve(ferry_loop *loop, ferry_op *op, const ferry_query *query, ferry_addr *addrs,
                    size_t max, unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_RESOLVE, FERRY_FD_NONE, query, max, flags, cb);

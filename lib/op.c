@@ -332,7 +332,7 @@ void ferry__op_stop(ferry_loop *loop, ferry_op *op, bool expired) {
     case OP_PAUSED: ferry__list_remove(&loop->paused, op); break;
     case OP_WORK_WAIT:
         ferry__list_remove(&loop->work_waiting[ferry__work_class(op)], op);
-        loop->stats.work_in_loop--;
+        loop->work_in_loop[ferry__work_class(op)]--;
         break;
     case OP_TIMER: break;
     case OP_WORKING:

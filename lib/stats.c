@@ -7,10 +7,13 @@
 #include <string.h>
 
 static void workers_read(const ferry_loop *loop, ferry_stats *now) {
-    const struct ferry__work_load load = ferry__work_load(loop);
-    now->workers_queued = load.queued;
-    now->workers_busy = load.busy;
-    now->workers = load.threads;
+    now->functions = ferry__work_load(loop, WORK_USER);
+    now->files = ferry__work_load(loop, WORK_FILES);
+    now->names = ferry__names_load(loop);
+    now->work_in_loop = now->functions.in_loop + now->files.in_loop;
+    now->workers_queued = now->functions.queued + now->files.queued;
+    now->workers_busy = now->functions.busy + now->files.busy;
+    now->workers = now->functions.threads + now->files.threads;
 }
 
 void ferry_loop_stats(const ferry_loop *loop, ferry_stats *stats, size_t len) {

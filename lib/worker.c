@@ -287,7 +287,7 @@ void ferry__work_submit(ferry_loop *loop, ferry_op *op) {
         hand_over(loop, op, class);
     } else {
         loop->stats.work_waited++;
-        loop->stats.work_in_loop++;
+        loop->work_in_loop[class]++;
         ferry__op_move(op, OP_WORK_WAIT);
         ferry__list_push(waiting, op);
     }
@@ -307,7 +307,7 @@ static void work_back(ferry_loop *loop, enum ferry__work_class class) {
     while (waiting->head != NULL && loop->work_out[class] < loop->work_max) {
         ferry_op *op = waiting->head;
         ferry__list_remove(waiting, op);
-        loop->stats.work_in_loop--;
+        loop->work_in_loop[class]--;
         hand_over(loop, op, class);
     }
 }
@@ -457,16 +457,14 @@ void ferry__work_find(const ferry_loop *loop, struct ferry__found *found) {
     }
 }
 
-struct ferry__work_load ferry__work_load(const ferry_loop *loop) {
-    struct ferry__work_load load = {.queued = 0};
-    ferry__work_lock(loop);
-    for (unsigned class = 0; class < WORK_CLASSES; class ++) {
-        const struct ferry__workers *pool = pool_here(loop, class);
-        if (pool == NULL) continue;
-        load.queued += pool->queued;
-        load.threads += pool->threads;
-        for (uint32_t i = 0; i < pool->threads; i++) load.busy += pool->worker[i].at != NULL;
-    }
-    ferry__work_unlock(loop);
+ferry_worker_stats ferry__work_load(const ferry_loop *loop, enum ferry__work_class class) {
+    ferry_worker_stats load = {.in_loop = loop->work_in_loop[class]};
+    struct ferry__workers *pool = pool_here(loop, class);
+    if (pool == NULL) return load;
+    ferry__os_lock(&pool->lock);
+    load.queued = pool->queued;
+    load.threads = pool->threads;
+    for (uint32_t i = 0; i < pool->threads; i++) load.busy += pool->worker[i].at != NULL;
+    ferry__os_unlock(&pool->lock);
     return load;
 }

@@ -296,6 +296,14 @@ static ferry_loop *one_worker(uint32_t queue_max) {
     return test_loop_with(&config);
 }
 
+static void check_workers(const ferry_worker_stats *workers, uint64_t in_loop, uint64_t queued,
+                          uint64_t busy, uint64_t threads) {
+    assert_int_equal(workers->in_loop, in_loop);
+    assert_int_equal(workers->queued, queued);
+    assert_int_equal(workers->busy, busy);
+    assert_int_equal(workers->threads, threads);
+}
+
 static void ops_dump_work(void **state) {
     (void)state;
     ferry_loop *loop = one_worker(2);
@@ -317,6 +325,9 @@ static void ops_dump_work(void **state) {
     assert_int_equal(stats.workers, 1);
     assert_int_equal(stats.workers_busy, 1);
     assert_int_equal(stats.workers_queued, 1);
+    check_workers(&stats.functions, 1, 1, 1, 1);
+    check_workers(&stats.files, 0, 0, 0, 0);
+    check_workers(&stats.names, 0, 0, 0, 0);
 
     assert_int_equal(ferry_post(loop, &post.op, probe_done), 0);
     assert_int_equal(look(loop), 4); /* the post is not yet counted as in flight */
@@ -352,6 +363,10 @@ static void ops_dump_files(void **state) {
     run_for(loop, 50 * MS);
     dump_check_all(loop);
     check(&copy.op, FERRY_OP_COPY, from, "waiting for a worker");
+    ferry_stats stats = loop_stats(loop);
+    assert_in_range(stats.files.queued, 2, 3); /* a ring makes the link itself */
+    check_workers(&stats.files, 0, stats.work_out - 1, 1, 1);
+    check_workers(&stats.functions, 0, 0, 0, 0);
     snprintf(target, sizeof target, "to fd %d", (int)to);
     check_target(&copy.op, target);
     check_target(&temp.op, "");
@@ -427,6 +442,9 @@ static void ops_dump_lookups(void **state) {
     while (strcmp(found(&p.op)->state, "looked up") != 0) dump_check_all(loop);
     assert_true(found(&p.op)->age_ns < 100 * SECOND);
     probe_wait(loop, &p);
+    ferry_stats stats = loop_stats(loop);
+    check_workers(&stats.names, 0, 0, 0, 1);
+    check_workers(&stats.files, 0, 0, 0, 0);
     ferry_histogram h;
     assert_int_equal(
         ferry_histogram_read(loop, FERRY_MEASURE_LATENCY, FERRY_OP_RESOLVE, &h, sizeof h), 0);

@@ -607,6 +607,34 @@ static void no_thread_to_be_had(void **state) {
     until_threads(1);
 }
 
+static void check_workers(const ferry_loop *loop, uint64_t queued, uint64_t busy,
+                          uint64_t threads) {
+    ferry_stats stats;
+    ferry_loop_stats(loop, &stats, sizeof stats);
+    assert_int_equal(stats.names.in_loop, 0);
+    assert_int_equal(stats.names.queued, queued);
+    assert_int_equal(stats.names.busy, busy);
+    assert_int_equal(stats.names.threads, threads);
+    assert_int_equal(stats.workers, 0); /* those are others */
+}
+
+static void counters_tell(void **state) {
+    (void)state;
+    ferry_loop *loop = loop_of(2), *other = loop_of(1);
+    struct lookup l[5];
+    check_workers(loop, 0, 0, 0);
+    for (int i = 0; i < 5; i++) ask(loop, &l[i], "slow");
+    assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 1);
+    until_in(2);
+    check_workers(loop, 3, 2, 2);
+    check_workers(other, 0, 0, 0); /* it has looked up nothing */
+    let_go(0);
+    run(loop);
+    check_workers(loop, 0, 0, 2);
+    close_loop(loop);
+    close_loop(other);
+}
+
 static void idle_threads_end(void **state) {
     (void)state;
     ferry_loop *loop = loop_of(5);
@@ -695,6 +723,7 @@ int main(void) {
         TEST(at_the_limit_they_wait),
         TEST(left_over_threads_serve_if_they_must),
         TEST(no_thread_to_be_had),
+        TEST(counters_tell),
         TEST(idle_threads_end),
         TEST(loops_come_and_go),
     };
