@@ -29,6 +29,8 @@ static struct {
     unsigned entries_max;       /* more: ENOMEM */
     unsigned features_hidden;
     int setup_error;
+    int opcode_hidden;  /* the kernel says that it has no such operation; -1: none is hidden */
+    int register_error; /* what it says when it is asked which it has */
     unsigned enter_calls;
     unsigned refuse_every; /* of the enters: with one of the errors below, in turn */
     unsigned refused;
@@ -53,7 +55,14 @@ static int seam_enter(struct uring *uring, unsigned submit, unsigned wait, unsig
 }
 
 static int seam_register(struct uring *uring, unsigned opcode, const void *arg, unsigned count) {
-    return ferry__uring_calls_plain.register_(uring, opcode, arg, count);
+    if (opcode != IORING_REGISTER_PROBE) {
+        return ferry__uring_calls_plain.register_(uring, opcode, arg, count);
+    }
+    if (seam.register_error != 0) return seam.register_error;
+    int result = ferry__uring_calls_plain.register_(uring, opcode, arg, count);
+    struct io_uring_probe *probe = (struct io_uring_probe *)(uintptr_t)arg;
+    if (seam.opcode_hidden >= 0) probe->ops[seam.opcode_hidden].flags = 0;
+    return result;
 }
 
 static const struct uring_calls seam_calls = {seam_setup, seam_enter, seam_register};
@@ -63,6 +72,7 @@ static int seam_begin(void **state) {
     memset(&seam, 0, sizeof seam);
     seam.setup_flags_known = UINT32_MAX;
     seam.entries_max = UINT32_MAX;
+    seam.opcode_hidden = -1;
     ferry__uring_calls = &seam_calls;
     return 0;
 }
@@ -162,6 +172,92 @@ static void refusals_have_reasons(void **state) {
     seam.features_hidden = IORING_FEAT_EXT_ARG;
     assert_int_equal(open_refused(why, sizeof why), FERRY_ENOTSUP);
     assert_non_null(strstr(why, "too old"));
+}
+
+/* ---- Another backend instead --------------------------------------------------------------- */
+
+#define FALL_BACK_NS 10000000u
+
+static const uint8_t indispensable[] = {
+    IORING_OP_READV,  IORING_OP_WRITEV, IORING_OP_FSYNC,        IORING_OP_POLL_ADD,
+    IORING_OP_ACCEPT, IORING_OP_SEND,   IORING_OP_SENDMSG,      IORING_OP_CONNECT,
+    IORING_OP_RECV,   IORING_OP_OPENAT, IORING_OP_RECVMSG,      IORING_OP_CLOSE,
+    IORING_OP_READ,   IORING_OP_STATX,  IORING_OP_ASYNC_CANCEL, IORING_OP_OPENAT2,
+    IORING_OP_WRITE,
+};
+
+static int descriptors(void) {
+    int fd = dup(0); /* the lowest that is free */
+    assert_true(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+/* Opens whatever is best, and asserts that it carries something out; how long the opening took. */
+static uint64_t open_best(ferry_loop **loop) {
+    ferry_config config = {.size = sizeof config};
+    uint64_t start = ferry__os_clock();
+    assert_int_equal(ferry_loop_open(loop, &config), 0);
+    uint64_t took = ferry__os_clock() - start;
+    ferry_op op = {.state = 0};
+    ferry_timer(*loop, &op, 1000, 0, 0, NULL);
+    assert_int_equal(ferry_run(*loop, FERRY_RUN_DONE), 0);
+    assert_int_equal(op.result, 0);
+    return took;
+}
+
+static void falls_back(const char *reason) {
+    uint64_t took = UINT64_MAX;
+    /* A machine that is busy may be slow each time but one. */
+    for (unsigned tries = 0; took >= FALL_BACK_NS; tries++) {
+        ferry_loop *loop;
+        int before = descriptors();
+        assert_true(tries < 100);
+        took = open_best(&loop);
+        const ferry_description *about = ferry_loop_describe(loop);
+        assert_string_equal(about->backend, "epoll");
+        assert_int_equal(about->refusal_count, 1);
+        assert_string_equal(about->refusals[0].backend, "uring");
+        assert_int_equal(about->refusals[0].error, FERRY_ENOTSUP);
+        assert_non_null(strstr(about->refusals[0].reason, reason));
+        assert_int_equal(ferry_loop_close(loop), 0);
+        assert_int_equal(descriptors(), before);
+    }
+}
+
+static void a_missing_operation_means_another_backend(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof indispensable; i++) {
+        char why[256] = "";
+        seam.opcode_hidden = indispensable[i];
+        falls_back("lacks an operation");
+        assert_int_equal(open_refused(why, sizeof why), FERRY_ENOTSUP); /* if nothing else may be */
+        assert_non_null(strstr(why, "lacks an operation"));
+    }
+}
+
+static void a_kernel_that_does_not_tell_means_another_backend(void **state) {
+    (void)state;
+    static const int errors[] = {-EINVAL, -EPERM, -ENOSYS, -ENOMEM};
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        seam.register_error = errors[i];
+        falls_back("does not tell");
+    }
+}
+
+/* Any other may be missing: what it would have done is done in another way. */
+static void an_operation_that_is_optional_may_be_missing(void **state) {
+    (void)state;
+    for (int opcode = 0; opcode < IORING_OP_LAST; opcode++) {
+        ferry_loop *loop;
+        if (memchr(indispensable, opcode, sizeof indispensable) != NULL) continue;
+        seam.opcode_hidden = opcode;
+        (void)open_best(&loop);
+        const ferry_description *about = ferry_loop_describe(loop);
+        assert_string_equal(about->backend, "uring");
+        assert_int_equal(about->refusal_count, 0);
+        assert_int_equal(ferry_loop_close(loop), 0);
+    }
 }
 
 /* ---- Calls refused for the moment -------------------------------------------------------- */
@@ -456,6 +552,12 @@ int main(void) {
                                         seam_end),
         cmocka_unit_test_setup_teardown(short_memory_means_smaller_queues, seam_begin, seam_end),
         cmocka_unit_test_setup_teardown(refusals_have_reasons, seam_begin, seam_end),
+        cmocka_unit_test_setup_teardown(a_missing_operation_means_another_backend, seam_begin,
+                                        seam_end),
+        cmocka_unit_test_setup_teardown(a_kernel_that_does_not_tell_means_another_backend,
+                                        seam_begin, seam_end),
+        cmocka_unit_test_setup_teardown(an_operation_that_is_optional_may_be_missing, seam_begin,
+                                        seam_end),
         cmocka_unit_test_setup_teardown(refused_enters_are_nobodys_business, seam_begin, seam_end),
         cmocka_unit_test_setup_teardown(refused_cancels_are_made_up_for, seam_begin, seam_end),
         cmocka_unit_test_setup_teardown(what_found_no_room_keeps_the_loop_awake, seam_begin,
