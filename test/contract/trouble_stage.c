@@ -176,6 +176,8 @@ size_t far_take(ferry_fd fd, void *buf, size_t len, int *ended) {
     return n > 0 ? (size_t)n : 0;
 }
 
+#define TERMINAL_FULL 4095 /* bytes at the far end, unread */
+
 void terminal_pair(ferry_fd *near, ferry_fd *far) {
     struct termios plain;
     *far = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -189,15 +191,17 @@ void terminal_pair(ferry_fd *near, ferry_fd *far) {
     assert_int_equal(tcsetattr(*near, TCSANOW, &plain), 0);
 }
 
-/* What has been written moves on by and by, and makes room once more. */
-size_t terminal_stuff(ferry_fd near) {
+/* What has been written moves on to the far end by and by, and makes room once more, until that has
+ * all that it takes. */
+size_t terminal_stuff(ferry_fd near, ferry_fd far) {
     size_t count = 0;
-    for (int still = 0; still < 5; still++) {
-        while (write_now(near, "-", 1) == 1) {
-            count++;
-            still = 0;
-        }
-        sleep_ns(MS);
+    uint64_t start_ns = clock_ns();
+    for (int there = 0, was_there = 0; !was_there;) {
+        was_there = there >= TERMINAL_FULL;
+        while (write_now(near, "-", 1) == 1) count++;
+        assert_int_equal(ioctl(far, FIONREAD, &there), 0);
+        assert_true(clock_ns() - start_ns < PATIENCE);
+        if (there < TERMINAL_FULL) sleep_ns(MS / 4);
     }
     return count;
 }

@@ -60,7 +60,7 @@ void far_send(ferry_loop *loop, ferry_fd fd, const void *buf, size_t len);
 void terminal_pair(ferry_fd *near, ferry_fd *far);
 
 /* Writes single bytes until not one more fits; returns how many went. */
-size_t terminal_stuff(ferry_fd near);
+size_t terminal_stuff(ferry_fd near, ferry_fd far);
 
 void set_nonblocking(ferry_fd fd);
 void set_buffers(ferry_fd fd, int bytes); /* SO_SNDBUF and SO_RCVBUF */

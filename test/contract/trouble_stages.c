@@ -244,7 +244,7 @@ static void writev_submit(struct stage *s, unsigned flags) {
 
 static void full_terminal_prepare(struct stage *s) {
     terminal_pair(&s->fd, &s->far);
-    (void)terminal_stuff(s->fd);
+    (void)terminal_stuff(s->fd, s->far);
 }
 
 static void send_let(struct stage *s) {
