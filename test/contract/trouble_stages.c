@@ -348,6 +348,8 @@ static void process_end(struct stage *s) {
  * -------------------------------------------------------- */
 
 const struct stage_kind stages[] = {
+    /* With the one worker that there may be, which others behind it want as well. */
+    {"write to a terminal", full_terminal_prepare, write_submit, send_let, 8},
     {"accept", accept_prepare, accept_submit, accept_let, -1},
     {"accept (Unix)", accept_unix_prepare, accept_submit, accept_let, -1},
     {"connect", connect_prepare, connect_submit, NULL, 0},
@@ -373,7 +375,6 @@ const struct stage_kind stages[] = {
     {"write to a pipe", pipe_write_prepare, write_submit, send_let, 8},
     {"writev to a pipe", pipe_write_prepare, writev_submit, send_let, 8},
     {"write to a socket", full_stream_prepare, write_submit, send_let, 8},
-    {"write to a terminal", full_terminal_prepare, write_submit, send_let, 8},
     {"open of a FIFO to read", fifo_prepare, open_read_submit, open_let, -1},
     {"open of a FIFO to write", fifo_prepare, open_write_submit, open_let, -1},
     {"timer", nothing_prepare, timer_submit, NULL, 0},
