@@ -109,8 +109,10 @@ static int path_parse(struct text target, struct http_request *request) {
 /* "GET /path HTTP/1.1" */
 static int line_parse(struct text line, struct http_request *request) {
     const char *first = memchr(line.at, ' ', line.len);
-    const char *last = memrchr(line.at, ' ', line.len);
-    if (first == NULL || first == last) return 400;
+    if (first == NULL) return 400;
+    const char *last = line.at + line.len - 1;
+    while (*last != ' ') last--;
+    if (first == last) return 400;
     struct text method = {line.at, (size_t)(first - line.at)};
     struct text target = {first + 1, (size_t)(last - first - 1)};
     struct text version = {last + 1, (size_t)(line.at + line.len - last - 1)};
