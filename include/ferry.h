@@ -1156,8 +1156,10 @@ FERRY_API void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned
 #define FERRY_OPEN_APPEND 0x20u
 #define FERRY_OPEN_DIRECTORY 0x40u /* FERRY_ENOTDIR if it is something else */
 #define FERRY_OPEN_NOFOLLOW 0x80u  /* FERRY_ELOOP if it is a symbolic link */
-#define FERRY_OPEN_DIRECT 0x100u   /* past the page cache: the system's alignment rules apply */
-#define FERRY_OPEN_DSYNC 0x200u    /* each write waits for the data to be on the device */
+#define FERRY_OPEN_DIRECT                                                                          \
+    0x100u                      /* past the page cache: the system's alignment rules apply;        \
+                                   FERRY_EINVAL or FERRY_ENOTSUP where there is no way */
+#define FERRY_OPEN_DSYNC 0x200u /* each write waits for the data to be on the device */
 
 /* Opens a file: completes with its descriptor, not inherited by executed programs. path:
  * 0-terminated, read until the completion. permissions: for a file that is made, less the process's

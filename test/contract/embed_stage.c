@@ -1,23 +1,21 @@
-/* embed_stage.c - a loop inside an epoll, for the tests of embedding
+/* embed_stage.c - a loop inside another of the system's, for the tests of embedding
  *
  * SPDX-License-Identifier: MIT
  */
 #include "embed_stage.h"
 
+#include "outer.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 void embedded_watch(struct embedded *e, int edge) {
     e->fd = ferry_loop_fd(e->loop);
     assert_true(e->fd >= 0);
-    e->outer = epoll_create1(EPOLL_CLOEXEC);
-    assert_true(e->outer >= 0);
-    struct epoll_event event = {.events = EPOLLIN | (edge ? (unsigned)EPOLLET : 0u),
-                                .data.fd = e->fd};
-    assert_int_equal(epoll_ctl(e->outer, EPOLL_CTL_ADD, e->fd, &event), 0);
+    e->outer = outer_open();
+    outer_watch(e->outer, e->fd, edge);
 }
 
 void embedded_open(struct embedded *e, int edge) {
@@ -46,14 +44,12 @@ int embedded_readable(const struct embedded *e, uint64_t ns) {
 int embedded_turn(struct embedded *e, uint64_t ns) {
     uint64_t until = clock_ns() + ns;
     for (;;) {
-        struct epoll_event event;
         uint64_t now = clock_ns();
         int wait_ms = now < until ? (int)((until - now + MS - 1) / MS) : 0;
-        int n = epoll_wait(e->outer, &event, 1, wait_ms);
-        if (n == 0) return 0;
-        if (n < 0) assert_int_equal(errno, EINTR);
-        if (n < 0) continue;
-        assert_int_equal(event.data.fd, e->fd);
+        ferry_fd fd = outer_wait(e->outer, wait_ms);
+        if (fd == FERRY_FD_NONE) return 0;
+        if (fd == OUTER_INTERRUPTED) continue;
+        assert_int_equal(fd, e->fd);
         int more = ferry_run(e->loop, FERRY_RUN_NOWAIT);
         if (more < 0) fail_msg("ferry_run: %s", ferry_strerror(more));
         return 1;

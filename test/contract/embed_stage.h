@@ -1,4 +1,4 @@
-/* embed_stage.h - a loop inside an epoll, for the tests of embedding
+/* embed_stage.h - a loop inside another of the system's, for the tests of embedding
  *
  * SPDX-License-Identifier: MIT
  */
@@ -9,7 +9,7 @@
 
 struct embedded {
     ferry_loop *loop;
-    int outer; /* an epoll that watches the loop, and what else a test adds to it */
+    ferry_fd outer; /* outer.h: it watches the loop, and what else a test adds to it */
     ferry_fd fd;
     struct probe probe;
 };

@@ -28,8 +28,7 @@ static void on_guest(ferry_op *op) {
 }
 
 static ferry_fd visit(const ferry_addr *addr) {
-    ferry_fd fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
+    ferry_fd fd = plain_socket(AF_INET, SOCK_STREAM);
     plain_connect(fd, addr);
     return fd;
 }

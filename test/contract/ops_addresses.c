@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <net/if.h>
@@ -21,29 +22,32 @@ static const char *const round_trips[][2] = {
     {"[2001:db8::7:0:0:1]:443", "[2001:db8::7:0:0:1]:443"},
     {"[2001:0DB8:0000:0000:0000:0000:0000:0001]:1", "[2001:db8::1]:1"},
     {"[::ffff:192.0.2.1]:9", "[::ffff:192.0.2.1]:9"},
-    {"[fe80::1%lo]:80", "[fe80::1%lo]:80"},
+    {"[fe80::1%" TEST_LOOPBACK "]:80", "[fe80::1%" TEST_LOOPBACK "]:80"},
     {"unix:/run/x", "unix:/run/x"},
     {"unix:relative/path.sock", "unix:relative/path.sock"},
     {"unix:/with spaces: and [brackets]", "unix:/with spaces: and [brackets]"},
-    {"unix:@abstract", "unix:@abstract"},
 };
+
+static void round_trip(const char *there, const char *back) {
+    ferry_addr addr, again;
+    char text[160], second[160];
+    memset(&addr, 0xa5, sizeof addr);
+    int err = ferry_addr_parse(&addr, there);
+    if (err != 0) fail_msg("%s: %s", there, ferry_error_name(err));
+    size_t len = ferry_addr_format(&addr, text, sizeof text);
+    assert_string_equal(text, back);
+    assert_int_equal(len, strlen(text));
+    assert_int_equal(ferry_addr_parse(&again, text), 0);
+    assert_int_equal(again.len, addr.len);
+    assert_memory_equal(again.data.bytes, addr.data.bytes, addr.len);
+    ferry_addr_format(&again, second, sizeof second);
+    assert_string_equal(text, second);
+}
 
 static void ops_address_round_trips(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof round_trips / sizeof *round_trips; i++) {
-        ferry_addr addr, again;
-        char text[160], second[160];
-        memset(&addr, 0xa5, sizeof addr);
-        int err = ferry_addr_parse(&addr, round_trips[i][0]);
-        if (err != 0) fail_msg("%s: %s", round_trips[i][0], ferry_error_name(err));
-        size_t len = ferry_addr_format(&addr, text, sizeof text);
-        assert_string_equal(text, round_trips[i][1]);
-        assert_int_equal(len, strlen(text));
-        assert_int_equal(ferry_addr_parse(&again, text), 0);
-        assert_int_equal(again.len, addr.len);
-        assert_memory_equal(again.data.bytes, addr.data.bytes, addr.len);
-        ferry_addr_format(&again, second, sizeof second);
-        assert_string_equal(text, second);
+        round_trip(round_trips[i][0], round_trips[i][1]);
     }
 }
 
@@ -61,13 +65,13 @@ static void ops_address_bytes(void **state) {
     assert_int_equal(ntohs(in.sin_port), 0x1234);
     assert_int_equal(ferry_addr_port(&addr), 0x1234);
 
-    assert_int_equal(ferry_addr_parse(&addr, "[fe80::a%lo]:443"), 0);
+    assert_int_equal(ferry_addr_parse(&addr, "[fe80::a%" TEST_LOOPBACK "]:443"), 0);
     assert_int_equal(addr.len, sizeof in6);
     memcpy(&in6, addr.data.bytes, sizeof in6);
     assert_int_equal(in6.sin6_family, AF_INET6);
     assert_int_equal(in6.sin6_addr.s6_addr[0], 0xfe);
     assert_int_equal(in6.sin6_addr.s6_addr[15], 0x0a);
-    assert_int_equal(in6.sin6_scope_id, if_nametoindex("lo"));
+    assert_int_equal(in6.sin6_scope_id, if_nametoindex(TEST_LOOPBACK));
     assert_int_equal(in6.sin6_flowinfo, 0);
     assert_int_equal(ferry_addr_port(&addr), 443);
 
@@ -77,12 +81,27 @@ static void ops_address_bytes(void **state) {
     assert_int_equal(un.sun_family, AF_UNIX);
     assert_string_equal(un.sun_path, "/run/x");
     assert_int_equal(ferry_addr_port(&addr), 0);
+}
 
-    /* An abstract name has no end but its length. */
+static void ops_address_abstract(void **state) {
+    (void)state;
+    ferry_addr addr;
+    struct sockaddr_un un;
+    char text[200];
+    if (!TEST_ABSTRACT) {
+        assert_int_equal(ferry_addr_parse(&addr, "unix:@name"), FERRY_EINVAL);
+        return;
+    }
+    round_trip("unix:@abstract", "unix:@abstract");
+    /* Such a name has no end but its length. */
     assert_int_equal(ferry_addr_parse(&addr, "unix:@name"), 0);
     assert_int_equal(addr.len, offsetof(struct sockaddr_un, sun_path) + 5);
     memcpy(&un, addr.data.bytes, addr.len);
     assert_memory_equal(un.sun_path, "\0name", 5);
+    memset(text, 'n', sizeof text);
+    memcpy(text, "unix:@", 6);
+    text[5 + sizeof un.sun_path + 1] = 0;
+    assert_int_equal(ferry_addr_parse(&addr, text), FERRY_ENAMETOOLONG);
 }
 
 static const char *const invalid[] = {
@@ -157,10 +176,6 @@ static void ops_address_unix_path_too_long(void **state) {
         ferry_addr_format(&addr, back, sizeof back);
         assert_string_equal(back, text);
     }
-    memset(text, 'n', sizeof text);
-    memcpy(text, "unix:@", 6);
-    text[5 + sizeof un.sun_path + 1] = 0;
-    assert_int_equal(ferry_addr_parse(&addr, text), FERRY_ENAMETOOLONG);
 }
 
 static void ops_address_format_is_cut(void **state) {
@@ -241,6 +256,7 @@ static void ops_address_of_sockets(void **state) {
 const struct contract_test ops_addresses_tests[] = {
     {"ops_address_round_trips", ops_address_round_trips, 0},
     {"ops_address_bytes", ops_address_bytes, 0},
+    {"ops_address_abstract", ops_address_abstract, 0},
     {"ops_address_invalid_texts", ops_address_invalid_texts, 0},
     {"ops_address_unix_path_too_long", ops_address_unix_path_too_long, 0},
     {"ops_address_format_is_cut", ops_address_format_is_cut, 0},

@@ -110,24 +110,6 @@ static void ops_copy_to_another_file_system(void **state) {
     finish(loop);
 }
 
-/* Files of /proc say that they are empty. */
-static void ops_copy_of_a_file_without_length(void **state) {
-    (void)state;
-    ferry_loop *loop = test_loop();
-    char out[4096] = "", in[4096] = "";
-    ferry_fd from = open("/proc/version", O_RDONLY | O_CLOEXEC), to = temp_file("to", 0, 0);
-    ssize_t len = read(from, in, sizeof in);
-    assert_true(len > 0);
-    struct probe p = {.calls = 0};
-    ferry_copy(loop, &p.op, from, 0, to, 0, INT64_MAX, FERRY_ALL, probe_done);
-    expect_all(loop, &p, len, (uint64_t)len, 0);
-    assert_int_equal(pread(to, out, sizeof out, 0), len);
-    assert_string_equal(in, out);
-    close_near(loop, from);
-    close_near(loop, to);
-    finish(loop);
-}
-
 /* Within one file: apart they are copied, overlapping they are refused and nothing is touched. */
 static void ops_copy_within_a_file(void **state) {
     (void)state;
@@ -282,7 +264,6 @@ const struct contract_test ops_copy_tests[] = {
     {"ops_copy_range", ops_copy_range, 0},
     {"ops_copy_large", ops_copy_large, 0},
     {"ops_copy_to_another_file_system", ops_copy_to_another_file_system, 0},
-    {"ops_copy_of_a_file_without_length", ops_copy_of_a_file_without_length, 0},
     {"ops_copy_within_a_file", ops_copy_within_a_file, 0},
     {"ops_copy_errors", ops_copy_errors, 0},
     {"contract_05_copy_between_pieces", contract_05_copy_between_pieces, 0},

@@ -56,12 +56,13 @@ static void ops_list_nothing(void **state) {
 static void ops_list_types(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
-    char path[320], buf[4096];
+    char path[320], fifo[340], buf[4096];
     ferry_fd dir = make_dir(path, "dir");
     touch(dir, "file");
+    snprintf(fifo, sizeof fifo, "%s/fifo", path);
     assert_int_equal(mkdirat(dir, "sub", 0700), 0);
     assert_int_equal(symlinkat("file", dir, "link"), 0);
-    assert_int_equal(mkfifoat(dir, "fifo", 0600), 0);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
     touch(dir, "..."); /* neither of those that are left out */
     touch(dir, ".hidden");
     int64_t bytes = list(loop, dir, buf, sizeof buf, 0);
@@ -126,7 +127,7 @@ static void ops_list_many(void **state) {
     ferry_fd dir = make_dir(path, "dir");
     for (int i = 0; i < COUNT; i++) {
         snprintf(name, sizeof name, "entry-%d", i);
-        assert_int_equal(mknodat(dir, name, S_IFREG | 0600, 0), 0);
+        touch(dir, name);
     }
     const size_t lens[] = {64 * KIB, 300, 4 * MIB};
     for (int i = 0; i < 3; i++) {
@@ -207,9 +208,11 @@ static void ops_list_errors(void **state) {
     assert_int_equal(list(loop, file, buf, sizeof buf, FERRY_RESTART), FERRY_ENOTDIR);
     assert_int_equal(list(loop, fds[0], buf, sizeof buf, FERRY_RESTART), FERRY_ENOTDIR);
     assert_int_equal(list(loop, dir, NULL, 100, 0), FERRY_EFAULT);
+#ifdef O_PATH
     ferry_fd paths = open("/", O_PATH | O_CLOEXEC);
     assert_int_equal(list(loop, paths, buf, sizeof buf, 0), FERRY_EBADF);
     close_near(loop, paths);
+#endif
     close_near(loop, dir);
     close_near(loop, file);
     close_near(loop, fds[0]);

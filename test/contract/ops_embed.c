@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -64,54 +63,6 @@ static void ops_embed_post(void **state) {
     }
     assert_false(embedded_readable(&e, 20 * MS));
     embedded_close(&e);
-}
-
-static void *write_it(void *arg) {
-    uint64_t one = 1;
-    sleep_ns(10 * MS);
-    assert_int_equal(write(*(int *)arg, &one, sizeof one), sizeof one);
-    return NULL;
-}
-
-static void wait_for_event(struct embedded *e, struct probe *p, int event, uint64_t *count,
-                           int polls) {
-    if (polls) {
-        ferry_poll(e->loop, &p->op, event, FERRY_POLL_IN, 0, probe_done);
-    } else {
-        ferry_read(e->loop, &p->op, event, count, sizeof *count, FERRY_CURRENT, 0, probe_done);
-    }
-}
-
-/* Linux does not always tell one eventfd from within a write to another. */
-static void ops_embed_eventfd(void **state) {
-    (void)state;
-    for (int way = 0; way < 4; way++) {
-        int late = way % 2; /* the loop's descriptor is there first, or later */
-        int polls = way / 2;
-        struct embedded e = {.loop = test_loop()};
-        int event = eventfd(0, EFD_CLOEXEC);
-        uint64_t count = 0;
-        if (!late) embedded_watch(&e, 0);
-        for (int round = 0; round < 5; round++) {
-            pthread_t thread;
-            struct probe p = {.calls = 0};
-            wait_for_event(&e, &p, event, &count, polls);
-            if (late && round == 0) {
-                assert_int_equal(ferry_run(e.loop, FERRY_RUN_NOWAIT), 1);
-                embedded_watch(&e, 0);
-            }
-            embedded_rest(&e);
-            assert_int_equal(p.calls, 0);
-            assert_int_equal(pthread_create(&thread, NULL, write_it, &event), 0);
-            embedded_run_until(&e, &p);
-            assert_int_equal(pthread_join(thread, NULL), 0);
-            probe_check(&p, polls ? FERRY_POLL_IN : (int64_t)sizeof count);
-            if (polls) assert_int_equal(read(event, &count, sizeof count), sizeof count);
-            assert_int_equal(count, 1);
-        }
-        close_near(e.loop, event);
-        embedded_close(&e);
-    }
 }
 
 static int64_t slow(void *arg) {
@@ -370,8 +321,7 @@ static void ops_embed_paused_accept(void **state) {
     struct embedded e;
     struct probe p = {.calls = 0};
     ferry_addr addr;
-    ferry_fd listener = tcp_listener(&addr),
-             client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ferry_fd listener = tcp_listener(&addr), client = plain_socket(AF_INET, SOCK_STREAM);
     embedded_open(&e, 0);
     embedded_rest(&e);
     int unused = dup(0);
@@ -634,7 +584,6 @@ static void ops_embed_runs_and_drains(void **state) {
 const struct contract_test ops_embed_tests[] = {
     {"ops_embed_completion", ops_embed_completion, 0},
     {"ops_embed_post", ops_embed_post, 0},
-    {"ops_embed_eventfd", ops_embed_eventfd, 0},
     {"ops_embed_work", ops_embed_work, 0},
     {"ops_embed_timer", ops_embed_timer, 0},
     {"ops_embed_deadline", ops_embed_deadline, 0},

@@ -5,6 +5,8 @@
  */
 #include "embed_stage.h"
 #include "internal.h"
+#include "outer.h"
+#include "portable.h"
 #include "tables.h"
 
 #include <errno.h>
@@ -14,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -94,7 +95,7 @@ struct around {
     int (*turn)(struct around *a); /* 0 if nothing came within 20 s */
     void (*end)(struct around *a);
     struct embedded *e;
-    struct embedded outer; /* its loop is between the epoll and the inner loop */
+    struct embedded outer; /* its loop is between the system's and the inner loop */
     struct probe poll;
 };
 
@@ -145,19 +146,19 @@ static void play(struct around *a) {
     embedded_close(&e);
 }
 
-static int epoll_turn(struct around *a) {
+static int system_turn(struct around *a) {
     return embedded_turn(a->e, 20 * SECOND * TEST_STRETCH);
 }
 
-static void ops_embed_in_a_level_triggered_epoll(void **state) {
+static void ops_embed_in_a_level_triggered_queue(void **state) {
     (void)state;
-    struct around a = {.turn = epoll_turn};
+    struct around a = {.turn = system_turn};
     play(&a);
 }
 
-static void ops_embed_in_an_edge_triggered_epoll(void **state) {
+static void ops_embed_in_an_edge_triggered_queue(void **state) {
     (void)state;
-    struct around a = {.turn = epoll_turn, .edge = 1};
+    struct around a = {.turn = system_turn, .edge = 1};
     play(&a);
 }
 
@@ -174,7 +175,8 @@ static void run_inner(ferry_op *op) {
 /* Linux nests five epolls at most, and each queue of the fake of kevent is two, where it is in the
  * loop's descriptor. */
 static void skip_if_too_deep(void) {
-    if (strcmp(test_backend(), "kqueue") == 0 && strstr(test_config(), "dedicated") == NULL) {
+    if (TEST_KQUEUE_IS_FAKE && strcmp(test_backend(), "kqueue") == 0 &&
+        strstr(test_config(), "dedicated") == NULL) {
         test_skip("queues of the fake of kevent cannot be nested as deep");
     }
 }
@@ -213,7 +215,7 @@ static void ops_embed_in_another_loop(void **state) {
     play(&a);
 }
 
-/* And that one in an epoll. */
+/* And that one in a queue of the system's. */
 static void ops_embed_in_an_embedded_loop(void **state) {
     (void)state;
     skip_if_too_deep();
@@ -221,7 +223,7 @@ static void ops_embed_in_an_embedded_loop(void **state) {
     play(&a);
 }
 
-/* Two loops in one epoll, each the other's peer, and a descriptor of the outer loop's own. */
+/* Two loops in one outer loop, each the other's peer, and a descriptor of the outer loop's own. */
 static void ops_embed_two_loops(void **state) {
     (void)state;
     struct embedded a, b;
@@ -232,22 +234,20 @@ static void ops_embed_two_loops(void **state) {
     embedded_open(&b, 0);
     unix_pair(fds, SOCK_STREAM);
     unix_pair(own, SOCK_STREAM);
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = b.fd};
-    assert_int_equal(epoll_ctl(a.outer, EPOLL_CTL_ADD, b.fd, &event), 0);
-    event.data.fd = own[0];
-    assert_int_equal(epoll_ctl(a.outer, EPOLL_CTL_ADD, own[0], &event), 0);
+    outer_watch(a.outer, b.fd, 0);
+    outer_watch(a.outer, own[0], 0);
     ferry_recv(a.loop, &pa.op, fds[0], in, 4, FERRY_ALL, probe_done);
     ferry_send(b.loop, &pb.op, fds[1], "abcd", 4, 0, probe_done);
     plain_send(own[1], "x", 1);
     int own_seen = 0;
     for (int turns = 0; pa.calls == 0 || pb.calls == 0 || !own_seen; turns++) {
         assert_true(turns < 100000);
-        int n = epoll_wait(a.outer, &event, 1, 20000);
-        if (n < 0 && errno == EINTR) continue;
-        assert_int_equal(n, 1);
-        if (event.data.fd == a.fd) assert_true(ferry_run(a.loop, FERRY_RUN_NOWAIT) >= 0);
-        if (event.data.fd == b.fd) assert_true(ferry_run(b.loop, FERRY_RUN_NOWAIT) >= 0);
-        if (event.data.fd == own[0]) plain_recv(own[0], &byte, 1), own_seen++;
+        ferry_fd fd = outer_wait(a.outer, 20000);
+        if (fd == OUTER_INTERRUPTED) continue;
+        assert_int_not_equal(fd, FERRY_FD_NONE);
+        if (fd == a.fd) assert_true(ferry_run(a.loop, FERRY_RUN_NOWAIT) >= 0);
+        if (fd == b.fd) assert_true(ferry_run(b.loop, FERRY_RUN_NOWAIT) >= 0);
+        if (fd == own[0]) plain_recv(own[0], &byte, 1), own_seen++;
     }
     probe_check(&pa, 4);
     probe_check(&pb, 4);
@@ -259,94 +259,10 @@ static void ops_embed_two_loops(void **state) {
     embedded_close(&a);
 }
 
-/* ---- Nothing to do --------------------------------------------------------------------- */
-
-#define MARK_BEGIN "idle begins\n"
-#define MARK_END "idle ends\n"
-
-/* For strace: marks where an idle time of five seconds begins and ends, after some of everything.
- */
-static int helper_idle(void) {
-    struct embedded e;
-    struct itimerval never = {{0, 0}, {0, 0}};
-    struct probe p = {.calls = 0}, waits = {.calls = 0}, far = {.calls = 0};
-    struct epoll_event event;
-    char buf[8];
-    int fds[2];
-    setitimer(ITIMER_REAL, &never, NULL); /* of the configuration with an alarm */
-    embedded_open(&e, 0);
-    unix_pair(fds, SOCK_STREAM);
-    ferry_timer(e.loop, &p.op, 10 * MS, 0, 0, probe_done);
-    embedded_run_until(&e, &p);
-    memset(&p, 0, sizeof p);
-    assert_int_equal(ferry_post(e.loop, &p.op, probe_done), 0);
-    embedded_run_until(&e, &p);
-    ferry_recv(e.loop, &waits.op, fds[0], buf, 8, FERRY_ALL, probe_done);
-    plain_send(fds[1], "abcd", 4);
-    ferry_timer(e.loop, &far.op, 1000 * SECOND, 0, 0, probe_done);
-    embedded_rest(&e);
-    /* What is late, and what the wheel wants to look at, comes now. */
-    while (embedded_turn(&e, 300 * MS)) {
-    }
-    assert_int_equal(write(1, MARK_BEGIN, sizeof MARK_BEGIN - 1), sizeof MARK_BEGIN - 1);
-    int n = epoll_wait(e.outer, &event, 1, 5000);
-    assert_int_equal(write(1, MARK_END, sizeof MARK_END - 1), sizeof MARK_END - 1);
-    _exit(n == 0 ? 0 : 1);
-}
-
-static pid_t strace_start(const char *trace) {
-    char config[96]; /* without the alarm */
-    snprintf(config, sizeof config, "%.*s", (int)strcspn(test_config(), "+"), test_config());
-    pid_t pid = test_fork();
-    if (pid != 0) return pid;
-    setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* which would be a tracer, too */
-    execlp("strace", "strace", "-f", "-qq", "-o", trace, test_program(), "--helper", "embed_idle",
-           "--config", config, "--directory", test_directory(), (char *)NULL);
-    _exit(127);
-}
-
-/* The lines of a trace between the marks that are no waits of the outer loop's. */
-static int calls_between(const char *trace) {
-    char line[512];
-    int inside = 0, ended = 0, calls = 0;
-    FILE *file = fopen(trace, "re");
-    assert_non_null(file);
-    while (!ended && fgets(line, sizeof line, file)) {
-        if (strstr(line, "idle ends")) ended = 1;
-        int is_outer = strstr(line, "epoll_wait") || strstr(line, "epoll_pwait");
-#ifdef TEST_TSAN /* which has a thread of its own, that ticks */
-        is_outer |= strstr(line, "nanosleep") || strstr(line, "gettimeofday");
-#endif
-        if (inside && !ended && !is_outer) {
-            calls++;
-            printf("%s", line);
-        }
-        if (strstr(line, "idle begins")) inside = 1;
-    }
-    fclose(file);
-    assert_true(inside && ended);
-    return calls;
-}
-
-static void ops_embed_idle_makes_no_call(void **state) {
-    (void)state;
-    int status = 0;
-    char *trace = temp_path("trace");
-    pid_t pid = strace_start(trace);
-    while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        fail_msg("strace of an idle loop: wait status %x", (unsigned)status);
-    }
-    assert_int_equal(calls_between(trace), 0);
-}
-
-const struct contract_helper ops_embed_helpers[] = {{"embed_idle", helper_idle}, {NULL, NULL}};
-
 const struct contract_test ops_embed_loops_tests[] = {
-    {"ops_embed_in_a_level_triggered_epoll", ops_embed_in_a_level_triggered_epoll, 60},
-    {"ops_embed_in_an_edge_triggered_epoll", ops_embed_in_an_edge_triggered_epoll, 60},
+    {"ops_embed_in_a_level_triggered_queue", ops_embed_in_a_level_triggered_queue, 60},
+    {"ops_embed_in_an_edge_triggered_queue", ops_embed_in_an_edge_triggered_queue, 60},
     {"ops_embed_in_another_loop", ops_embed_in_another_loop, 60},
     {"ops_embed_in_an_embedded_loop", ops_embed_in_an_embedded_loop, 60},
     {"ops_embed_two_loops", ops_embed_two_loops, 0},
-    {"ops_embed_idle_makes_no_call", ops_embed_idle_makes_no_call, 60},
     {NULL, NULL, 0}};

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <errno.h>
@@ -145,18 +146,19 @@ static void ops_open_direct_and_dsync(void **state) {
     expect_all(loop, &p[0], 4096, 4096, 0);
     close_near(loop, fd);
 
-    /* Not every file system can go past its cache: it may say so, and with nothing else. */
+    /* Not every file system can go past its cache, nor every system: it may say so, and with
+     * nothing else. */
     ferry_open(loop, &p[1].op, path, FERRY_OPEN_READ | FERRY_OPEN_DIRECT, 0, 0, probe_done);
     probe_wait(loop, &p[1]);
     if (p[1].result >= 0) {
-        assert_true(fcntl((ferry_fd)p[1].result, F_GETFL) & O_DIRECT);
+        assert_int_equal(fcntl((ferry_fd)p[1].result, F_GETFL) & O_DIRECT, O_DIRECT);
         memset(block, 0, 4096);
         ferry_read(loop, &p[2].op, (ferry_fd)p[1].result, block, 4096, 0, 0, probe_done);
         expect_all(loop, &p[2], 4096, 4096, 0);
         assert_true(is_filled(block, 4096, 1));
         close_near(loop, (ferry_fd)p[1].result);
     } else {
-        assert_int_equal(p[1].result, FERRY_EINVAL);
+        assert_true(p[1].result == FERRY_EINVAL || p[1].result == FERRY_ENOTSUP);
     }
     free(block);
     finish(loop);
@@ -177,7 +179,7 @@ static void ops_open_errors(void **state) {
     ferry_fd fd = FERRY_FD_NONE;
     assert_int_equal(ferry_addr_parse(&addr, path), 0);
     assert_int_equal(ferry_listen(loop, &fd, &addr, 0), 0);
-    open_fails(loop, path + 5, FERRY_OPEN_READ, FERRY_ENXIO);
+    open_fails(loop, path + 5, FERRY_OPEN_READ, TEST_OPENED_SOCKET);
     close_near(loop, fd);
     finish(loop);
 }

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <errno.h>
@@ -116,7 +117,8 @@ static void ops_chmod(void **state) {
     expect_all(loop, &p[1], 0, 0, 0);
     assert_int_equal(look("file").st_mode & 07777, 0640);
     ferry_chmod(loop, &p[2].op, dir, "link", 0600, FERRY_NOFOLLOW, probe_done);
-    expect_all(loop, &p[2], FERRY_ENOTSUP, 0, 0);
+    expect_all(loop, &p[2], TEST_LINK_MODES ? 0 : FERRY_ENOTSUP, 0, 0);
+    assert_int_equal(look("file").st_mode & 07777, 0640);
     ferry_fd fd = open("file", O_RDONLY | O_CLOEXEC);
     ferry_chmod_fd(loop, &p[3].op, fd, 0604, 0, probe_done);
     expect_all(loop, &p[3], 0, 0, 0);
@@ -513,7 +515,12 @@ static void ops_allocate(void **state) {
     ferry_allocate(loop, &p[4].op, fd, 0, 0, 0, probe_done);
     ferry_allocate(loop, &p[5].op, fd, INT64_MAX - 10, 11, 0, probe_done);
     const int64_t results[] = {FERRY_EBADF, FERRY_ESPIPE, FERRY_EINVAL, FERRY_EFBIG};
-    for (int i = 0; i < 4; i++) expect_all(loop, &p[2 + i], results[i], 0, 0);
+    for (int i = 0; i < 4; i++) {
+        probe_wait(loop, &p[2 + i]);
+        /* A system that has nothing of the kind need not look at what it is asked for. */
+        int lacks = p[0].result == FERRY_ENOTSUP && p[2 + i].result == FERRY_ENOTSUP;
+        expect_all(loop, &p[2 + i], lacks ? FERRY_ENOTSUP : results[i], 0, 0);
+    }
     close_near(loop, reads);
     close_near(loop, fds[0]);
     close_near(loop, fds[1]);

@@ -155,21 +155,6 @@ static void ops_open_beneath(void **state) {
     finish(loop);
 }
 
-/* Links of /proc to what is open lead anywhere. */
-static void ops_open_beneath_proc(void **state) {
-    (void)state;
-    ferry_loop *loop = test_loop();
-    char name[32];
-    ferry_fd file = make_file(temp_path("file"), "data", 4);
-    ferry_fd fds = open_dir(loop, "/proc/self/fd");
-    snprintf(name, sizeof name, "%d", (int)file);
-    assert_int_equal(try_at(loop, fds, name, 0), 0);
-    assert_true(try_at(loop, fds, name, FERRY_BENEATH) < 0);
-    close_near(loop, fds);
-    close_near(loop, file);
-    finish(loop);
-}
-
 /* Making a file through a link that leads out makes none. */
 static void ops_open_beneath_creates_nothing_outside(void **state) {
     (void)state;
@@ -355,7 +340,6 @@ const struct contract_test ops_open_at_tests[] = {
     {"ops_open_at_relative", ops_open_at_relative, 0},
     {"ops_open_at_current_directory", ops_open_at_current_directory, 0},
     {"ops_open_beneath", ops_open_beneath, 0},
-    {"ops_open_beneath_proc", ops_open_beneath_proc, 0},
     {"ops_open_beneath_creates_nothing_outside", ops_open_beneath_creates_nothing_outside, 0},
     {"ops_open_beneath_while_renaming", ops_open_beneath_while_renaming, 0},
     {"ops_open_at_bad_directories", ops_open_at_bad_directories, 0},

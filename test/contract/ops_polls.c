@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "outer.h"
 #include "trouble_stage.h"
 
 #include <errno.h>
@@ -9,8 +10,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,8 +90,8 @@ static void ops_poll_tells_of_the_end(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     ferry_fd reads[2], writes[2], fds[2];
-    assert_int_equal(pipe2(reads, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(writes, O_CLOEXEC), 0);
+    plain_pipe(reads);
+    plain_pipe(writes);
     struct probe hung_up = {.calls = 0};
     ferry_poll(loop, &hung_up.op, reads[0], 0, 0, probe_done);
     run_for(loop, 5 * MS);
@@ -118,7 +117,7 @@ static void ops_poll_of_a_connect(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     ferry_addr addr;
-    ferry_fd listener = tcp_listener(&addr), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ferry_fd listener = tcp_listener(&addr), fd = plain_socket(AF_INET, SOCK_STREAM);
     set_nonblocking(fd);
     if (connect(fd, (const struct sockaddr *)(const void *)addr.data.bytes, addr.len) != 0) {
         assert_int_equal(errno, EINPROGRESS);
@@ -147,23 +146,22 @@ static void ops_poll_of_files(void **state) {
     finish(loop);
 }
 
-/* Queues of others: a counter, an epoll. */
-static void ops_poll_of_other_queues(void **state) {
+/* A queue of the system's. */
+static void ops_poll_of_an_outer_loop(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
-    ferry_fd event = eventfd(0, EFD_CLOEXEC), queue = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event in = {.events = EPOLLIN};
+    ferry_fd ends[2], queue = outer_open();
     struct probe p = {.calls = 0};
-    uint64_t one = 1;
-    assert_int_equal(epoll_ctl(queue, EPOLL_CTL_ADD, event, &in), 0);
+    plain_pipe(ends);
+    outer_watch(queue, ends[0], 0);
     ferry_poll(loop, &p.op, queue, FERRY_POLL_IN, 0, probe_done);
     run_for(loop, 5 * MS);
     assert_int_equal(p.calls, 0);
-    assert_int_equal(write(event, &one, sizeof one), sizeof one);
+    assert_int_equal(write(ends[1], "x", 1), 1);
     expect_all(loop, &p, FERRY_POLL_IN, 0, 0);
-    poll_expect(loop, event, FERRY_POLL_IN, FERRY_POLL_IN);
     close_far(queue);
-    close_far(event);
+    close_far(ends[0]);
+    close_far(ends[1]);
     finish(loop);
 }
 
@@ -585,6 +583,12 @@ static void contract_07_close_ends_polls(void **state) {
     finish(loop);
 }
 
+/* A number that is in use becomes that of another file; what it was is closed. */
+static void take_number(ferry_fd of, ferry_fd number) {
+    assert_int_equal(dup2(of, number), number);
+    assert_int_equal(fcntl(number, F_SETFD, FD_CLOEXEC), 0);
+}
+
 /* A poll is exempt from the rule that a descriptor belongs to one loop, and remembers nothing. */
 static void contract_07_poll_of_another_loops_descriptor(void **state) {
     (void)state;
@@ -603,7 +607,7 @@ static void contract_07_poll_of_another_loops_descriptor(void **state) {
     /* The number comes back as something of another kind, which the watching loop uses. */
     ferry_fd file = temp_file("file", 8, 1);
     if (file != fds[0]) {
-        assert_int_equal(dup3(file, fds[0], O_CLOEXEC), fds[0]);
+        take_number(file, fds[0]);
         close_far(file);
     }
     ferry_read(watching, &read.op, fds[0], buf, 8, 0, 0, probe_done);
@@ -627,7 +631,7 @@ static void trouble_poll_closed_elsewhere(void **state) {
     ferry_poll(loop, &p.op, old[0], FERRY_POLL_IN, 0, probe_done);
     watch(&w, FERRY_POLL_IN);
     run_for(loop, 2 * MS);
-    assert_int_equal(dup3(fresh[0], old[0], O_CLOEXEC), old[0]); /* closes what it was */
+    take_number(fresh[0], old[0]);
     ferry_poll(loop, &q.op, old[0], FERRY_POLL_IN, 0, probe_done);
     run_for(loop, 2 * MS);
     assert_int_equal(p.calls + q.calls + w.probe.calls, 0);
@@ -673,7 +677,7 @@ const struct contract_test ops_polls_tests[] = {
     {"ops_poll_tells_of_the_end", ops_poll_tells_of_the_end, 0},
     {"ops_poll_of_a_connect", ops_poll_of_a_connect, 0},
     {"ops_poll_of_files", ops_poll_of_files, 0},
-    {"ops_poll_of_other_queues", ops_poll_of_other_queues, 0},
+    {"ops_poll_of_an_outer_loop", ops_poll_of_an_outer_loop, 0},
     {"ops_poll_several_on_one", ops_poll_several_on_one, 0},
     {"trouble_poll_events", trouble_poll_events, 0},
     {"ops_poll_multi", ops_poll_multi, 0},

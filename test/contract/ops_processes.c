@@ -56,13 +56,18 @@ static int take_plainly(pid_t pid) {
     return status;
 }
 
+static int exit_plainly(pid_t pid) {
+    int status = take_plainly(pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 static void no_child_left(void) {
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
 }
 
 static void hold_open(ferry_fd hold[2]) {
-    assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
+    plain_pipe(hold);
 }
 
 static void hold_end(ferry_fd hold[2]) {
@@ -251,7 +256,7 @@ static void ops_process_takes_no_other(void **state) {
     close_far(hold[1]);
     expect_all(loop, &p, 0, 0, 0);
     assert_int_equal(how.status, 1);
-    for (int i = 0; i < 4; i++) assert_int_equal(WEXITSTATUS(take_plainly(others[i])), 10 + i);
+    for (int i = 0; i < 4; i++) assert_int_equal(exit_plainly(others[i]), 10 + i);
     close_far(hold[0]);
     finish(loop);
 }
@@ -449,7 +454,7 @@ static void contract_05_cancelled_wait_takes_no_child(void **state) {
     close_far(hold[1]);
     child_ended(pid);
     run_for(loop, 5 * MS);
-    assert_int_equal(WEXITSTATUS(take_plainly(pid)), 11);
+    assert_int_equal(exit_plainly(pid), 11);
     close_far(hold[0]);
     finish(loop);
 }
@@ -478,7 +483,7 @@ static void contract_05_cancel_races_with_the_end_of_a_child(void **state) {
             assert_int_equal(waitpid(pid, NULL, WNOHANG), -1);
         } else {
             probe_check(&p, FERRY_ECANCELED);
-            assert_int_equal(WEXITSTATUS(take_plainly(pid)), 13);
+            assert_int_equal(exit_plainly(pid), 13);
         }
         close_far(hold[0]);
     }
@@ -507,7 +512,7 @@ static void contract_11_drain_ends_waits_for_processes(void **state) {
     probe_check(&late, FERRY_ECLOSED);
     test_close(loop);
     hold_end(hold);
-    for (int i = 0; i < COUNT; i++) assert_int_equal(WEXITSTATUS(take_plainly(pid[i])), i);
+    for (int i = 0; i < COUNT; i++) assert_int_equal(exit_plainly(pid[i]), i);
 }
 
 /* ---- Shortage -------------------------------------------------------------------------- */

@@ -216,7 +216,7 @@ static void ops_reap_multishot(void **state) {
     ferry_fd guests[GUESTS];
     size_t count = 0;
     for (size_t i = 0; i < GUESTS; i++) {
-        visitors[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        visitors[i] = plain_socket(AF_INET, SOCK_STREAM);
         plain_connect(visitors[i], &addr);
     }
     ferry_accept(loop, &accept, listener, NULL, FERRY_MULTI, FERRY_PULL);

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <errno.h>

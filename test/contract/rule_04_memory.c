@@ -69,7 +69,7 @@ static void contract_04_nothing_is_touched_after_completion(void **state) {
     ferry_loop *loop = test_loop();
     ferry_fd listener = tcp_listener(&addr), data = temp_file("data", 100, 1);
     unix_pair(fds, SOCK_STREAM);
-    client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    client = plain_socket(AF_INET, SOCK_STREAM);
     for (int i = 0; i < COUNT; i++) {
         lend(&lent[i]);
         strcpy(lent[i].path, temp_path("data"));

@@ -84,8 +84,8 @@ static void stage_full_listener(struct stage *s) {
     assert_int_equal(listen(s->full, 1), 0);
     struct sockaddr *to = (struct sockaddr *)(void *)s->full_addr.data.bytes;
     for (s->queued_count = 0; s->queued_count < 8; s->queued_count++) {
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        assert_true(fd >= 0);
+        int fd = plain_socket(AF_INET, SOCK_STREAM);
+        set_nonblocking(fd);
         if (connect(fd, to, (socklen_t)s->full_addr.len) < 0) assert_int_equal(errno, EINPROGRESS);
         s->queued[s->queued_count] = fd;
     }
@@ -97,12 +97,14 @@ static void stage_open(struct stage *s) {
     s->loop = test_loop();
     s->listener = tcp_listener(&s->addr);
     stage_full_listener(s);
-    s->connecting = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    s->connecting = plain_socket(AF_INET, SOCK_STREAM);
     tcp_pair(s->loop, s->recv);
     unix_pair(s->send, SOCK_STREAM);
     plain_stuff(s->send[0]);
-    assert_int_equal(pipe2(s->pipe, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(s->full_pipe, O_CLOEXEC | O_NONBLOCK), 0);
+    plain_pipe(s->pipe);
+    plain_pipe(s->full_pipe);
+    set_nonblocking(s->full_pipe[0]);
+    set_nonblocking(s->full_pipe[1]);
     s->big = calloc(1, 1 << 20);
     assert_non_null(s->big);
     while (write(s->full_pipe[1], s->big, 4096) > 0) {
@@ -223,7 +225,7 @@ static void contract_05_descriptor_lives_on(void **state) {
     for (int i = 0; i < KINDS; i++) ferry_cancel(s.loop, &s.p[i].op);
     run_done(s.loop);
 
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int client = plain_socket(AF_INET, SOCK_STREAM);
     plain_send(s.recv[1], "next", 4);
     ferry_recv(s.loop, &in.op, s.recv[0], buf, 4, FERRY_ALL, probe_done);
     ferry_accept(s.loop, &accepted.op, s.listener, NULL, 0, probe_done);

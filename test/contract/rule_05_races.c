@@ -78,7 +78,8 @@ static void contract_05_no_connection_is_lost(void **state) {
     struct sockaddr *to = (struct sockaddr *)(void *)addr.data.bytes;
     for (int round = 0; round < ROUNDS; round++) {
         struct probe p = {.calls = 0};
-        clients[round] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        clients[round] = plain_socket(AF_INET, SOCK_STREAM);
+        set_nonblocking(clients[round]);
         ferry_accept(loop, &p.op, listener, NULL, 0, probe_done);
         if (round % 4) assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
         if (connect(clients[round], to, (socklen_t)addr.len) < 0 && round % 8 == 7) sleep_ns(MS);

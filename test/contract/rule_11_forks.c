@@ -125,21 +125,11 @@ static int64_t work_nothing(void *arg) {
     return 3;
 }
 
-/* Address space of this process in pages. */
-static long pages(void) {
-    long size = -1;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL) return -1;
-    if (fscanf(file, "%ld", &size) != 1) size = -1;
-    fclose(file);
-    return size;
-}
-
 /* All that a loop can have: a descriptor for an outer loop, workers of its own, things in flight.
  */
 static void child_gives_back(ferry_loop *loop) {
     ferry_completion record;
-    long before = pages();
+    uint64_t before = address_space();
     size_t fds = list_fds(NULL, 0);
     if (ferry_loop_fd(loop) != FERRY_EFORKED) _exit(CHILD_FD);
     if (ferry_reap(loop, &record, 1, 0) != FERRY_EFORKED) _exit(CHILD_REAP);
@@ -147,7 +137,7 @@ static void child_gives_back(ferry_loop *loop) {
     if (ferry_loop_close(loop) != 0) _exit(CHILD_CLOSE);
     if (outstanding != 0) _exit(CHILD_MEMORY);
     /* The slots are reserved for 65,536 descriptors at least, of 64 bytes or more. */
-    if (before - pages() < 65536 * 64 / 4096) _exit(CHILD_MEMORY);
+    if (before - address_space() < 65536 * 64) _exit(CHILD_MEMORY);
     if (list_fds(NULL, 0) >= fds) _exit(CHILD_OPEN);
     _exit(CHILD_GOOD);
 }

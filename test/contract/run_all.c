@@ -247,6 +247,14 @@ static void config_run(const struct options *options, const struct job *jobs, si
     fflush(stdout);
 }
 
+/* Tests compare paths: the one to their directories leads through no symbolic link, as that of
+ * macOS's /tmp would. */
+static void base_resolve(void) {
+    char *resolved = realpath(base_directory, NULL);
+    if (resolved && strlen(resolved) < sizeof base_directory) strcpy(base_directory, resolved);
+    free(resolved);
+}
+
 void run_all(const struct options *options, const struct job *jobs, size_t count,
              struct counts *counts) {
     const char *where = getenv("TMPDIR");
@@ -256,6 +264,7 @@ void run_all(const struct options *options, const struct job *jobs, size_t count
         perror(base_directory);
         exit(EXIT_USAGE);
     }
+    base_resolve();
     for (size_t first = 0; first < count;) {
         size_t end = first;
         while (end < count && jobs[end].config == jobs[first].config) end++;

@@ -40,10 +40,8 @@ static int census_has(const struct census *census, int fd) {
 static void fds_tell(const char *what, const struct census *in, const struct census *not_in) {
     for (size_t i = 0; i < in->fd_count && i < FDS_MAX; i++) {
         if (census_has(not_in, in->fds[i])) continue;
-        char path[64], target[256];
-        snprintf(path, sizeof path, "/proc/self/fd/%d", in->fds[i]);
-        ssize_t len = readlink(path, target, sizeof target - 1);
-        target[len > 0 ? len : 0] = 0;
+        char target[256];
+        fd_describe(in->fds[i], target, sizeof target);
         printf("%s descriptor %d %s\n", what, in->fds[i], target);
     }
 }

@@ -18,11 +18,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define CONFIGS_MAX 64
 #define CHOICES_MAX 32
 #define TESTS_MAX 1024
+#define DESCRIPTORS 1024 /* that the tests count on */
+
+#define CONFIG_DEFAULT (FERRY_TEST_URING ? "uring" : FERRY_TEST_EPOLL ? "epoll" : "kqueue")
 
 struct arguments {
     struct options options;
@@ -36,9 +40,10 @@ struct arguments {
 
 static const struct contract_test *const test_tables[] = {
 #define TABLE_NAME(name) name,
-    RULE_TABLES(TABLE_NAME) TROUBLE_TABLES(TABLE_NAME)};
+    RULE_TABLES(TABLE_NAME) TROUBLE_TABLES(TABLE_NAME) SYSTEM_TABLES(TABLE_NAME)};
 
-static const struct contract_helper *const helper_tables[] = {HELPER_TABLES(TABLE_NAME)};
+static const struct contract_helper *const helper_tables[] = {HELPER_TABLES(TABLE_NAME)
+                                                                  SYSTEM_HELPER_TABLES(TABLE_NAME)};
 #undef TABLE_NAME
 
 #define TABLE_COUNT(tables) (sizeof(tables) / sizeof(tables)[0])
@@ -202,7 +207,7 @@ static int main_one(const struct arguments *arguments) {
     char made[] = "/tmp/ferry-one-XXXXXX";
     struct test_setup setup = {
         .program = arguments->options.program,
-        .config = arguments->wanted_count ? arguments->wanted[0] : "uring",
+        .config = arguments->wanted_count ? arguments->wanted[0] : CONFIG_DEFAULT,
         .directory = arguments->directory ? arguments->directory : mkdtemp(made),
     };
     if (!setup.directory || test_setup(&setup) < 0) return usage();
@@ -218,8 +223,17 @@ static int main_one(const struct arguments *arguments) {
     return status;
 }
 
+/* Some systems begin with as few as 256 descriptors. */
+static void descriptors_allow(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
+        if (set_fd_limit(DESCRIPTORS) != 0) perror("allowing 1,024 descriptors");
+    }
+}
+
 static int main_all(const struct arguments *arguments) {
     struct counts counts = {0, 0, 0};
+    descriptors_allow();
     int usable = !FERRY_TEST_URING || configs_find("uring", FERRY_URING, 1);
     if (FERRY_TEST_EPOLL) {
         usable &= configs_find("epoll", FERRY_EPOLL, 0);
@@ -263,8 +277,10 @@ int main(int argc, char **argv) {
     static char program[PATH_MAX];
     struct arguments arguments;
     memset(&arguments, 0, sizeof arguments);
-    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[len > 0 ? len : 0] = 0;
+    if (program_find(program, sizeof program) != 0) {
+        fprintf(stderr, "contract: where is this program?\n");
+        return EXIT_FAILED;
+    }
     arguments.options.program = program;
     arguments.options.skips = FERRY_TEST_SKIPS;
     arguments.options.children = children_default();

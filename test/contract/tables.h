@@ -72,14 +72,12 @@
     X(ops_spawns_tests)                                                                            \
     X(ops_link_tests)                                                                              \
     X(ops_resolve_tests)                                                                           \
-    X(ops_resolve_dns_tests)                                                                       \
     X(ops_streams_tests)                                                                           \
     X(ops_watch_tests)                                                                             \
     X(ops_messages_tests)                                                                          \
     X(ops_signals_tests)                                                                           \
     X(ops_pool_messages_tests)                                                                     \
     X(ops_recvmsg_tests)                                                                           \
-    X(ops_calls_tests)                                                                             \
     X(ops_control_tests)                                                                           \
     X(ops_options_tests)                                                                           \
     X(ops_udp_tests)                                                                               \
@@ -94,15 +92,32 @@
     X(ops_copy_tests)                                                                              \
     X(trouble_files_tests)                                                                         \
     X(ops_zerocopy_tests)                                                                          \
-    X(ops_zerocopy_veth_tests)                                                                     \
     X(ops_sendfile_tests)                                                                          \
     X(ops_registered_tests)                                                                        \
     X(ops_foreign_tests)
 
+/* What only one system has. */
+#ifdef __linux__
+#define SYSTEM_TABLES(X)                                                                           \
+    X(choice_linux_tests)                                                                          \
+    X(trouble_files_linux_tests)                                                                   \
+    X(watched_linux_tests)                                                                         \
+    X(ops_linux_tests)                                                                             \
+    X(ops_calls_tests)                                                                             \
+    X(ops_resolve_dns_tests)                                                                       \
+    X(ops_zerocopy_veth_tests)
+#define SYSTEM_HELPER_TABLES(X)                                                                    \
+    X(choice_linux_helpers)                                                                        \
+    X(trouble_files_linux_helpers)                                                                 \
+    X(ops_linux_helpers)                                                                           \
+    X(ops_calls_helpers)
+#else
+#define SYSTEM_TABLES(X)
+#define SYSTEM_HELPER_TABLES(X)
+#endif
+
 #define HELPER_TABLES(X)                                                                           \
     X(choice_helpers)                                                                              \
-    X(ops_calls_helpers)                                                                           \
-    X(ops_embed_helpers)                                                                           \
     X(ops_link_helpers)                                                                            \
     X(ops_dump_helpers)                                                                            \
     X(rule_01_helpers)                                                                             \
@@ -118,11 +133,13 @@
 #define TABLE_DECLARE(name) extern const struct contract_test name[];
 RULE_TABLES(TABLE_DECLARE)
 TROUBLE_TABLES(TABLE_DECLARE)
+SYSTEM_TABLES(TABLE_DECLARE)
 TABLE_DECLARE(none_tests) /* for the backend that refuses everything */
 #undef TABLE_DECLARE
 
 #define TABLE_DECLARE(name) extern const struct contract_helper name[];
 HELPER_TABLES(TABLE_DECLARE)
+SYSTEM_HELPER_TABLES(TABLE_DECLARE)
 #undef TABLE_DECLARE
 
 #endif

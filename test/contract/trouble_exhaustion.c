@@ -52,8 +52,7 @@ static void fillers_close(struct fillers *f) {
 }
 
 static ferry_fd client_of(const ferry_addr *addr) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
+    int fd = plain_socket(AF_INET, SOCK_STREAM);
     set_nonblocking(fd);
     int done = connect(fd, (const struct sockaddr *)(const void *)addr->data.bytes,
                        (socklen_t)addr->len);

@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <signal.h>
@@ -94,7 +95,7 @@ static void contract_08_end_of_stream(void **state) {
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     char buf[4][8];
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < 2 + TEST_SEQPACKET; kind++) {
         struct probe p[4];
         memset(p, 0, sizeof p);
         if (kind == 0) tcp_pair(loop, fds);

@@ -89,8 +89,8 @@ static void contract_09_a_cancelled_connect_spares_what_was_before(void **state)
     socklen_t len = sizeof in;
     ferry_addr addr = {.len = 0};
     char byte;
-    ferry_fd fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    ferry_fd far = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ferry_fd fd = plain_socket(AF_INET, SOCK_DGRAM);
+    ferry_fd far = plain_socket(AF_INET, SOCK_DGRAM);
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(bind(far, (struct sockaddr *)(void *)&in, sizeof in), 0);
     assert_int_equal(getsockname(far, (struct sockaddr *)(void *)&in, &len), 0);

@@ -5,10 +5,10 @@
 #include "trouble_stage.h"
 
 #include "file_kinds.h"
+#include "portable.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -16,51 +16,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define PATIENCE (30 * SECOND)
-
-/* ---- Workers that wait ------------------------------------------------------------------- */
-
-#define HELD_BYTES 4096u
-
-void worker_hold(ferry_loop *loop, struct held_worker *held) {
-    struct uffdio_api api = {.api = UFFD_API};
-    memset(held, 0, sizeof *held);
-    held->fault_fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-    assert_true(held->fault_fd >= 0);
-    assert_int_equal(ioctl(held->fault_fd, UFFDIO_API, &api), 0);
-    held->page = mmap(NULL, HELD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(held->page != MAP_FAILED);
-    struct uffdio_register range = {.range = {.start = (uintptr_t)held->page, .len = HELD_BYTES},
-                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
-    assert_int_equal(ioctl(held->fault_fd, UFFDIO_REGISTER, &range), 0);
-    ferry_realpath(loop, &held->p.op, "/", held->page, HELD_BYTES, 0, probe_done);
-    struct pollfd fault = {.fd = held->fault_fd, .events = POLLIN};
-    uint64_t start_ns = clock_ns();
-    while (poll(&fault, 1, 0) <= 0 || fault.revents != POLLIN) {
-        run_for(loop, MS / 4);
-        assert_true(clock_ns() - start_ns < PATIENCE);
-    }
-    assert_int_equal(held->p.calls, 0);
-}
-
-void worker_let_go(struct held_worker *held) {
-    struct uffdio_zeropage zero = {.range = {.start = (uintptr_t)held->page, .len = HELD_BYTES}};
-    assert_int_equal(ioctl(held->fault_fd, UFFDIO_ZEROPAGE, &zero), 0);
-}
-
-void worker_end(ferry_loop *loop, struct held_worker *held) {
-    expect(loop, &held->p, 1);
-    assert_string_equal(held->page, "/");
-    assert_int_equal(munmap(held->page, HELD_BYTES), 0);
-    close_far(held->fault_fd);
-}
 
 /* ---- Short forms ----------------------------------------------------------------------- */
 
@@ -119,12 +80,6 @@ void finish(ferry_loop *loop) {
 }
 
 /* ---- The far side ---------------------------------------------------------------------- */
-
-void set_nonblocking(ferry_fd fd) {
-    int flags = fcntl(fd, F_GETFL);
-    assert_true(flags >= 0);
-    assert_int_equal(fcntl(fd, F_SETFL, flags | O_NONBLOCK), 0);
-}
 
 void set_buffers(ferry_fd fd, int bytes) {
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), 0);
@@ -271,8 +226,7 @@ ferry_fd dead_address(ferry_addr *addr) {
     struct sockaddr_in in = {.sin_family = AF_INET};
     socklen_t len = sizeof in;
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
+    int fd = plain_socket(AF_INET, SOCK_STREAM);
     assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
     memset(addr, 0, sizeof *addr);
@@ -300,7 +254,7 @@ void limit_memlock(void) {
 
 void unlimit_memlock(void) {
     if (getuid() == 0) assert_int_equal(seteuid(0), 0);
-    prctl(PR_SET_DUMPABLE, 1); /* which the change of user took away; sanitizers need it */
+    allow_tracing(); /* which the change of user took away; sanitizers need it */
 }
 
 /* ---- Every operation that takes a descriptor ------------------------------------------- */

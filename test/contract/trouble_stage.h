@@ -62,7 +62,6 @@ void terminal_pair(ferry_fd *near, ferry_fd *far);
 /* Writes single bytes until not one more fits; returns how many went. */
 size_t terminal_stuff(ferry_fd near, ferry_fd far);
 
-void set_nonblocking(ferry_fd fd);
 void set_buffers(ferry_fd fd, int bytes); /* SO_SNDBUF and SO_RCVBUF */
 
 /* Makes a file with these bytes and opens it for reading and writing, unknown to the loop. */
@@ -126,7 +125,7 @@ extern const struct stage_kind stages[]; /* ends with a NULL name */
 ferry_loop *stage_loop(void);
 
 /* The one worker for files and names of such a loop, held: it waits for a page of memory that the
- * test has not filled in yet (userfaultfd(2)). */
+ * test has not filled in yet (userfaultfd(2)). Where there is no such thing the test is skipped. */
 struct held_worker {
     int fault_fd;
     char *page;

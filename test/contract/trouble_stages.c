@@ -20,17 +20,11 @@
 
 /* ---- Accept and connect ---------------------------------------------------------------- */
 
-static ferry_fd plain_socket(int family) {
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
-    return fd;
-}
-
 /* On this side of a signal's interruption the connect goes on by itself, which is all that is asked
  * here: it was started. */
 static ferry_fd connect_started(const ferry_addr *addr) {
     const struct sockaddr *to = (const struct sockaddr *)(const void *)addr->data.bytes;
-    ferry_fd fd = plain_socket(to->sa_family);
+    ferry_fd fd = plain_socket(to->sa_family, SOCK_STREAM);
     set_nonblocking(fd);
     if (connect(fd, to, (socklen_t)addr->len) < 0) assert_int_equal(errno, EINPROGRESS);
     return fd;
@@ -49,7 +43,7 @@ static void unix_listener(struct stage *s, int backlog) {
     const char *path = stage_path();
     assert_true(strlen(path) < sizeof at.sun_path);
     strcpy(at.sun_path, path);
-    ferry_fd fd = plain_socket(AF_UNIX);
+    ferry_fd fd = plain_socket(AF_UNIX, SOCK_STREAM);
     assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
     assert_int_equal(listen(fd, backlog), 0);
     s->addr.len = sizeof at;
@@ -80,13 +74,13 @@ static void connect_prepare(struct stage *s) {
     s->far = tcp_listener(&s->addr);
     assert_int_equal(listen(s->far, 0), 0);
     s->extra = connect_started(&s->addr);
-    s->fd = plain_socket(AF_INET);
+    s->fd = plain_socket(AF_INET, SOCK_STREAM);
 }
 
 static void connect_unix_prepare(struct stage *s) {
     unix_listener(s, 0);
     s->extra = connect_started(&s->addr);
-    s->fd = plain_socket(AF_UNIX);
+    s->fd = plain_socket(AF_UNIX, SOCK_STREAM);
 }
 
 static void connect_submit(struct stage *s, unsigned flags) {
@@ -95,9 +89,7 @@ static void connect_submit(struct stage *s, unsigned flags) {
 
 static void connect_let(struct stage *s) {
     int fd;
-    do {
-        fd = accept4(s->far, NULL, NULL, SOCK_CLOEXEC);
-    } while (fd < 0 && errno == EINTR);
+    fd = plain_accept(s->far);
     assert_true(fd >= 0);
     close_far(fd);
 }
@@ -127,7 +119,7 @@ static void datagram_prepare(struct stage *s) {
 
 static void pipe_read_prepare(struct stage *s) {
     int fds[2];
-    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    plain_pipe(fds);
     s->fd = fds[0];
     s->far = fds[1];
 }

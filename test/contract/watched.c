@@ -83,27 +83,8 @@ void watched_cancel(ferry_loop *loop, struct watched *w) {
     assert_int_equal(w->probe.result, FERRY_ECANCELED);
 }
 
-/* What the kernel tells of a descriptor has a line for each watch. */
-static size_t watches_of(int fd) {
-    char path[64], line[512];
-    size_t count = 0;
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return 0;
-    while (fgets(line, sizeof line, file)) count += strncmp(line, "inotify ", 8) == 0;
-    fclose(file);
-    return count;
-}
-
 int watched_merges(void) {
     return strncmp(test_backend(), "kqueue", 6) == 0;
-}
-
-void expect_watches(size_t expected) {
-    static int fds[4096];
-    size_t count = 0, open = list_fds(fds, 4096);
-    for (size_t i = 0; i < open && i < 4096; i++) count += watches_of(fds[i]);
-    if (expected == 0 || !watched_merges()) assert_int_equal(count, expected);
 }
 
 char *make_directory(const char *name) {

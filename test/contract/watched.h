@@ -47,9 +47,8 @@ void watched_cancel(ferry_loop *loop, struct watched *w);
  * directory has changed (kqueue). */
 int watched_merges(void);
 
-/* Asserts that the kernel has so many watches, over all of this process's inotify instances. Where
- * there are none of these, only that nothing is left of them when there should be none. */
-void expect_watches(size_t count);
+/* Asserts how many watches the kernel has for this process, where it tells. */
+void check_kernel_watches(size_t count);
 
 /* A directory of the test's own, new; its path is good for the rest of the test. */
 char *make_directory(const char *name);

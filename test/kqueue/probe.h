@@ -20,6 +20,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef NOTE_ABSTIME /* macOS has another name for it */
+#define NOTE_ABSTIME NOTE_ABSOLUTE
+#endif
+
 struct probe_line {
     const char *name;
     const char *freebsd; /* the answer */

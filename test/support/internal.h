@@ -19,6 +19,24 @@ const char *test_config(void);
 const char *test_program(void);
 const char *test_directory(void);
 
+/* The path of this program, to be run again. 0, or -1. */
+int program_find(char *path, size_t size);
+
+/* What a descriptor is, for messages. */
+void fd_describe(ferry_fd fd, char *text, size_t size);
+
+/* Waits a while for the threads of this process to have nothing to do, where they can be seen. */
+void threads_settle(void);
+
+/* The threads there are, the first max of them in list; how many. 0 where they have no names. */
+size_t list_threads(long *list, size_t max);
+
+/* How often the threads of this process have gone to sleep, without the one that calls and those in
+ * the list, of which the first of the process is never one. COUNT_UNKNOWN where the system does not
+ * tell them apart. */
+uint64_t count_sleeps(const long *but, size_t but_count);
+#define COUNT_UNKNOWN UINT64_MAX
+
 /* From here on SIGALRM interrupts this process 1,000 times a second, with a handler that does
  * nothing and that restarts nothing. */
 void alarm_start(void);

@@ -41,7 +41,9 @@ pid_t process_start(const char *program, char *const argv[], char *const env[], 
     sigset_t none, piped;
     pid_t pid = -1;
 
-    if (pipe2(ends, O_CLOEXEC) < 0) return -1;
+    if (pipe(ends) < 0) return -1;
+    (void)fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    (void)fcntl(ends[1], F_SETFD, FD_CLOEXEC);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, ends[1], 1);

@@ -130,10 +130,21 @@ size_t list_fds(int *list, size_t max);
 /* Threads of this process, without those that the kernel runs on its behalf. */
 size_t count_threads(void);
 
+/* Address space of this process in bytes. */
+uint64_t address_space(void);
+
+/* After a change of user: may this process be looked at again, as sanitizers do? */
+void allow_tracing(void);
+
 /* All made with plain system calls, blocking, close-on-exec, and asserted to work. */
+ferry_fd plain_socket(int family, int type);
+void plain_pipe(ferry_fd fds[2]);         /* read from the first, write to the second */
+ferry_fd plain_accept(ferry_fd listener); /* -1, with errno, if none waits on a non-blocking one */
 void tcp_pair(ferry_loop *loop, ferry_fd fds[2]);
 void unix_pair(ferry_fd fds[2], int type); /* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET */
 ferry_fd tcp_listener(ferry_addr *addr);   /* 127.0.0.1, a port that the system chose */
+
+void set_nonblocking(ferry_fd fd);
 
 /* Connects, though signals interrupt it. */
 void plain_connect(ferry_fd fd, const ferry_addr *addr);
@@ -151,6 +162,9 @@ size_t plain_stuff(ferry_fd fd);
 
 /* A file in the test's directory, len bytes long, as fill() makes them; opened for both. */
 ferry_fd temp_file(const char *name, size_t len, uint64_t seed);
+
+/* Bytes that a TCP socket has been given and that its peer has not acknowledged. */
+size_t unsent_bytes(ferry_fd fd);
 
 /* Tests whether a number is an open descriptor. */
 int is_open(ferry_fd fd);

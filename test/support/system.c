@@ -7,7 +7,6 @@
  */
 #include "internal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -18,7 +17,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,9 +30,10 @@ uint64_t clock_ns(void) {
 }
 
 void sleep_ns(uint64_t ns) {
-    uint64_t until = clock_ns() + ns;
-    struct timespec at = {(time_t)(until / SECOND), (long)(until % SECOND)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR) {
+    uint64_t now = clock_ns(), until = now + ns;
+    for (; now < until; now = clock_ns()) {
+        struct timespec left = {(time_t)((until - now) / SECOND), (long)((until - now) % SECOND)};
+        (void)nanosleep(&left, NULL); /* not all of it if a signal comes */
     }
 }
 
@@ -49,7 +48,7 @@ void alarm_start(void) {
     setitimer(ITIMER_REAL, &every, NULL);
 }
 
-/* ---- Limits, descriptors, threads ------------------------------------------------------ */
+/* ---- Limits ------------------------------------------------------ */
 
 int set_fd_limit(unsigned n) {
     struct rlimit limit;
@@ -58,68 +57,9 @@ int set_fd_limit(unsigned n) {
     return setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-size_t list_fds(int *list, size_t max) {
-    size_t count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        if (entry->d_name[0] == '.') continue;
-        int fd = atoi(entry->d_name);
-        if (fd == dirfd(dir)) continue;
-        if (list && count < max) list[count] = fd;
-        count++;
-    }
-    closedir(dir);
-    return count;
-}
-
-/* The kernel's helpers for a ring stay for a while after the ring is closed, and show up beside our
- * threads under a name of their own. */
-static int is_kernel_thread(const char *task) {
-    char path[64], name[32] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%.20s/comm", task);
-    FILE *file = fopen(path, "re");
-    if (!file) return 1; /* It ended just now. */
-    if (!fgets(name, sizeof name, file)) name[0] = 0;
-    fclose(file);
-    return strncmp(name, "iou-", 4) == 0;
-}
-
-size_t count_threads(void) {
-    size_t count = 0;
-    DIR *dir = opendir("/proc/self/task");
-    assert_non_null(dir);
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        if (entry->d_name[0] != '.' && !is_kernel_thread(entry->d_name)) count++;
-    }
-    closedir(dir);
-    return count;
-}
-
-#ifdef TEST_ASAN
-/* Whether a thread other than this one is at something, or about to be. */
-static int is_any_busy(void) {
-    int busy = 0;
-    DIR *dir = opendir("/proc/self/task");
-    assert_non_null(dir);
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        char path[64], line[512] = "";
-        if (atol(entry->d_name) == 0 || atol(entry->d_name) == syscall(SYS_gettid)) continue;
-        snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", entry->d_name);
-        FILE *file = fopen(path, "re");
-        if (!file) continue; /* It ended just now. */
-        const char *state = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
-        busy |= state && state[1] == ' ' && !strchr("SXZ", state[2]);
-        fclose(file);
-    }
-    closedir(dir);
-    return busy;
-}
-#endif
-
 pid_t test_fork(void) {
 #ifdef TEST_ASAN
-    for (int i = 0; i < 1000 && is_any_busy(); i++) sleep_ns(MS); /* one may be meant to be */
+    threads_settle();
 #endif
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -128,12 +68,44 @@ pid_t test_fork(void) {
 
 /* ---- Sockets --------------------------------------------------------------------------- */
 
+/* Not at once as well, for systems that cannot: nobody else executes anything meanwhile. */
+static ferry_fd close_on_exec(int fd) {
+    if (fd >= 0) assert_int_equal(fcntl(fd, F_SETFD, FD_CLOEXEC), 0);
+    return fd;
+}
+
+void set_nonblocking(ferry_fd fd) {
+    int flags = fcntl(fd, F_GETFL);
+    assert_true(flags >= 0);
+    assert_int_equal(fcntl(fd, F_SETFL, flags | O_NONBLOCK), 0);
+}
+
+ferry_fd plain_socket(int family, int type) {
+    int fd = close_on_exec(socket(family, type, 0));
+    assert_true(fd >= 0);
+    return fd;
+}
+
+void plain_pipe(ferry_fd fds[2]) {
+    assert_int_equal(pipe(fds), 0);
+    close_on_exec(fds[0]);
+    close_on_exec(fds[1]);
+}
+
+ferry_fd plain_accept(ferry_fd listener) {
+    int fd;
+    do {
+        fd = accept(listener, NULL, NULL);
+    } while (fd < 0 && errno == EINTR);
+    if (fd >= 0) assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+    return close_on_exec(fd); /* and blocking: on the BSDs it takes after the listener */
+}
+
 ferry_fd tcp_listener(ferry_addr *addr) {
     struct sockaddr_in in = {.sin_family = AF_INET};
     socklen_t len = sizeof in;
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fd >= 0);
+    int fd = plain_socket(AF_INET, SOCK_STREAM);
     assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
     assert_int_equal(listen(fd, 4096), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
@@ -160,18 +132,17 @@ void tcp_pair(ferry_loop *loop, ferry_fd fds[2]) {
     (void)loop;
     ferry_addr addr;
     int listener = tcp_listener(&addr);
-    fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_true(fds[0] >= 0);
+    fds[0] = plain_socket(AF_INET, SOCK_STREAM);
     plain_connect(fds[0], &addr);
-    do {
-        fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    } while (fds[1] < 0 && errno == EINTR);
+    fds[1] = plain_accept(listener);
     assert_true(fds[1] >= 0);
     assert_int_equal(close(listener), 0);
 }
 
 void unix_pair(ferry_fd fds[2], int type) {
-    assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+    assert_int_equal(socketpair(AF_UNIX, type, 0, fds), 0);
+    close_on_exec(fds[0]);
+    close_on_exec(fds[1]);
 }
 
 void plain_send(ferry_fd fd, const void *buf, size_t len) {
