@@ -78,6 +78,10 @@ struct ferry__calls {
 
 extern struct ferry__calls ferry__calls;
 
+/* recv(2) and send(2), for the table. */
+ssize_t ferry__recv(int fd, void *buf, size_t len, int flags);
+ssize_t ferry__send(int fd, const void *buf, size_t len, int flags);
+
 /* Our number for errno. */
 int ferry__errno(void);
 

@@ -71,14 +71,14 @@ static inline int status_flags(int fd) {
 #define FERRY__CALLS_COMMON                                                                        \
     .clock_gettime = clock_gettime, .mmap = mmap, .munmap = munmap, .fd_limit = fd_limit,          \
     .sigaction = sigaction, .fstat = fstat, .getsockopt = getsockopt, .setsockopt = setsockopt,    \
-    .ioctl = ioctl_int, .recv = recv, .recvmsg = recvmsg, .send = send, .sendmsg = sendmsg_plain,  \
-    .poll = poll, .shutdown = shutdown, .connect = connect_plain, .bind = bind_plain,              \
-    .listen = listen, .getsockname = getsockname_plain, .getpeername = getpeername_plain,          \
-    .open_to_read = open_to_read, .close = close, .ftruncate = ftruncate, .read = read,            \
-    .write = write, .readv = readv, .writev = writev, .preadv = preadv, .pwritev = pwritev,        \
-    .set_blocking = set_blocking, .duplicate = duplicate, .spawn = posix_spawnp, .waitid = waitid, \
-    .kill = kill, .getaddrinfo = getaddrinfo, .freeaddrinfo = freeaddrinfo,                        \
-    .thread_create = pthread_create
+    .ioctl = ioctl_int, .recv = ferry__recv, .recvmsg = recvmsg, .send = ferry__send,              \
+    .sendmsg = sendmsg_plain, .poll = poll, .shutdown = shutdown, .connect = connect_plain,        \
+    .bind = bind_plain, .listen = listen, .getsockname = getsockname_plain,                        \
+    .getpeername = getpeername_plain, .open_to_read = open_to_read, .close = close,                \
+    .ftruncate = ftruncate, .read = read, .write = write, .readv = readv, .writev = writev,        \
+    .preadv = preadv, .pwritev = pwritev, .set_blocking = set_blocking, .duplicate = duplicate,    \
+    .spawn = posix_spawnp, .waitid = waitid, .kill = kill, .getaddrinfo = getaddrinfo,             \
+    .freeaddrinfo = freeaddrinfo, .thread_create = pthread_create
 
 #define FERRY__FILE_CALLS_COMMON                                                                   \
     .openat = openat_mode, .mkdirat = mkdirat, .unlinkat = unlinkat, .linkat = linkat,             \
