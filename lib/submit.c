@@ -202,13 +202,14 @@ void ferry__submit_waited(ferry_loop *loop, ferry_op *op) {
 }
 
 /* A plain receive or send with nothing out of the ordinary about it, alone in its lane on a stream:
- * most of what servers do, so that it has a short way in. False, with nothing changed, if it is not
- * one. Its way out is land_ordinary() in loop.c. */
-static inline bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned which) {
-    uint32_t unusual = op->asked | loop->gate | (loop->fork_count ^ ferry__os_fork_count);
-    if (unusual == FERRY_PUT && which == WRITE_LANE && ferry__pool_owns(loop, op)) unusual = 0;
-    if (unusual != 0 || op->deadline_ns != 0 || op->buf == NULL ||
-        op->len - 1 >= ORDINARY_BYTES_MAX || (uint64_t)op->fd >= loop->slot_count) {
+ * most of what servers do, so that it has a short way in. allowed: flags that make no difference to
+ * that. False, with nothing changed, if it is not one. Its way out is land_ordinary() in loop.c. */
+static FERRY__ALWAYS_INLINE bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned which,
+                                                 uint32_t allowed) {
+    uint32_t unusual = (op->asked & ~allowed) | loop->gate;
+    if (unusual != 0 || loop->fork_count != ferry__os_fork_count || op->deadline_ns != 0 ||
+        op->buf == NULL || op->len - 1 >= ORDINARY_BYTES_MAX ||
+        (uint64_t)op->fd >= loop->slot_count) {
         return false;
     }
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
@@ -232,9 +233,14 @@ static inline bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned whic
     return true;
 }
 
-static inline void submit_transfer(ferry_loop *loop, ferry_op *op, unsigned lane) {
+static FERRY__ALWAYS_INLINE void submit_transfer(ferry_loop *loop, ferry_op *op, unsigned lane,
+                                                 uint32_t allowed) {
     if (FERRY__DEBUG) ferry__loop_check(loop, op);
-    if (!submit_ordinary(loop, op, lane)) ferry__submit(loop, op);
+    if (!submit_ordinary(loop, op, lane, allowed)) ferry__submit(loop, op);
+}
+
+static FERRY__NOINLINE void submit_put(ferry_loop *loop, ferry_op *op) {
+    submit_transfer(loop, op, WRITE_LANE, ferry__pool_owns(loop, op) ? FERRY_PUT : 0);
 }
 
 void ferry_again(ferry_loop *loop, ferry_op *op) {
@@ -271,13 +277,17 @@ void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, void *arg, un
 void ferry_recv(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len, unsigned flags,
                 ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_RECV, fd, buf, len, flags, cb);
-    submit_transfer(loop, op, READ_LANE);
+    submit_transfer(loop, op, READ_LANE, 0);
 }
 
 void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
                 unsigned flags, ferry_cb *cb) {
     ferry__fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
-    submit_transfer(loop, op, WRITE_LANE);
+    if (op->asked & FERRY_PUT) {
+        submit_put(loop, op);
+    } else {
+        submit_transfer(loop, op, WRITE_LANE, 0);
+    }
 }
 
 /* A close that nobody wants to hear of has an operation of the loop's own: one of a reserve as
