@@ -315,34 +315,38 @@ static FERRY__ALWAYS_INLINE void note_ordinary(const ferry_loop *loop,
     }
 }
 
+/* Takes the only operation of a lane out of it. False, with nothing changed, if it is not alone or
+ * something is up with its descriptor. */
+static FERRY__ALWAYS_INLINE bool leave_ordinary(struct ferry__slot *slot, unsigned which) {
+    struct ferry__list *lane = &slot->lane[which];
+    if (lane->head != lane->tail || slot->flags & (SLOT_CLOSING | SLOT_NOTICE)) return false;
+    lane->head = lane->tail = NULL;
+    slot->busy--;
+    return true;
+}
+
 /* The short way out for what came the short way in (submit.c): a plain transfer that is whole, not
  * asked to end, alone in its lane. NULL, with nothing changed, if the record is something else. */
 static FERRY__ALWAYS_INLINE ferry_op *land_ordinary(ferry_loop *loop,
                                                     const struct ferry__record *record,
                                                     bool measured) {
     ferry_op *op = record->op;
-    bool sends = ferry__op_is_plain_send(op, OP_IN_LANE);
-    if (sends) {
-        if ((uint64_t)record->result != op->len) return NULL;
-    } else if (ferry__op_shape(op) != ferry__shape(FERRY_OP_RECV, OP_IN_LANE, BIT_SLOT) ||
-               record->result <= 0) {
-        return NULL;
-    }
-    struct ferry__slot *slot = ferry__slot(loop, op->fd);
-    struct ferry__list *lane = &slot->lane[sends];
-    if (lane->head != lane->tail || slot->flags & (SLOT_CLOSING | SLOT_NOTICE)) return NULL;
-    lane->head = lane->tail = NULL;
-    slot->busy--;
-    if (sends) {
+    if (ferry__op_is_plain_send(op, OP_IN_LANE)) {
+        struct ferry__slot *slot = ferry__slot(loop, op->fd);
+        if ((uint64_t)record->result != op->len || !leave_ordinary(slot, WRITE_LANE)) return NULL;
         slot->flags |= SLOT_SENT;
         note_ordinary(loop, record, FERRY_OP_SEND, measured);
-    } else {
+    } else if (ferry__op_shape(op) == ferry__shape(FERRY_OP_RECV, OP_IN_LANE, BIT_SLOT)) {
+        struct ferry__slot *slot = ferry__slot(loop, op->fd);
+        if (record->result <= 0 || !leave_ordinary(slot, READ_LANE)) return NULL;
         if (record->flags & RECORD_MORE_THERE) {
             slot->flags &= (uint16_t)~SLOT_DRAINED;
         } else {
             slot->flags |= SLOT_DRAINED;
         }
         note_ordinary(loop, record, FERRY_OP_RECV, measured);
+    } else {
+        return NULL;
     }
     op->result = record->result;
     op->transferred = (uint64_t)record->result;
