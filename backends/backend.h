@@ -100,6 +100,8 @@ struct ferry__backend {
     bool (*submit_gathered)(ferry_loop *loop, ferry_op *first, unsigned count);
     /* Asks that an accepted operation end soon: a hint. False if there was no room to say so. */
     bool (*cancel)(ferry_loop *loop, ferry_op *op);
+    /* Optional: a turn begins to hand over what was submitted: submit and cancel, then wait. */
+    void (*begin)(ferry_loop *loop);
     /* Hands over what was taken, waits until the loop's clock says deadline (0: not at all,
      * UINT64_MAX: for ever) or something has come, and puts down records. 0 or an error. */
     int (*wait)(ferry_loop *loop, uint64_t deadline);
@@ -114,6 +116,8 @@ struct ferry__backend {
     void (*describe)(ferry_loop *loop);
     /* Optional: the loop lets go of an idle descriptor, which stays open. */
     void (*forget)(ferry_loop *loop, ferry_fd fd);
+    /* Optional: a number has come from the system, and stands for something new. */
+    void (*claimed)(ferry_loop *loop, ferry_fd fd);
     /* Optional: a worker is done with what ferry__work_own() was given. */
     void (*worked)(ferry_loop *loop, ferry_op *op, int64_t outcome);
     /* Optional: the system picks buffers of a pool by itself. Opening sets offer_max, group and

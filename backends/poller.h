@@ -20,8 +20,8 @@ struct ferry__refused;
 
 enum {
     READY_IN = 1 << 0,
-    READY_OUT = 1 << 1,
-    READY_ENDED = 1 << 2 /* hung up or failed: a try will tell, this time and the next */
+    READY_OUT = 1 << 2,
+    READY_ENDED = 1 << 1 /* hung up or failed: a try will tell, this time and the next */
 };
 
 struct ferry__event {

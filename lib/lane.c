@@ -377,7 +377,10 @@ int ferry_forget(ferry_loop *loop, ferry_fd fd) {
 void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind) {
     if ((uint64_t)fd >= loop->slot_count) return;
     struct ferry__slot *slot = ferry__slot(loop, fd);
-    if (slot->busy == 0 && !(slot->flags & SLOT_CLOSING)) slot_reset(slot, 0);
+    if (slot->busy == 0 && !(slot->flags & SLOT_CLOSING)) {
+        if (loop->backend->claimed != NULL) loop->backend->claimed(loop, fd);
+        slot_reset(slot, 0);
+    }
     slot->kind = (uint8_t)kind;
     if (fd > loop->slot_top) loop->slot_top = fd;
 }

@@ -535,6 +535,7 @@ static void expire(ferry_loop *loop) {
 
 /* Starts all that was submitted since the last time. */
 static void flush(ferry_loop *loop) {
+    if (loop->backend->begin != NULL) loop->backend->begin(loop);
     ferry__op_stamp(loop);
     if (loop->dirty_first != NULL) ferry__lane_flush(loop);
     if (loop->backlog.head != NULL) ferry__op_flush_backlog(loop);

@@ -1,8 +1,9 @@
 /* adapter.c - opens and closes the adapter; a turn of the loop; records in the core's words.
  *
- * A wait takes the baton, collects what the adapter's thread has put down, goes on with what is
- * ready, looks at the poller, and goes on with what that brings. It sleeps in the poller with the
- * baton in its hand, so that a loop that keeps up never meets the thread; callbacks run without it.
+ * A turn takes the baton before it hands over what was submitted. A wait collects what the
+ * adapter's thread has put down, goes on with what is ready, looks at the poller, and goes on with
+ * what that brings. It sleeps in the poller with the baton in its hand, so that a loop that keeps
+ * up never meets the thread; callbacks run without it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define EVENTS_MAX 256
 #define RECORDS_MAX 32768u
 #define UNPOLLED_MAX 1u /* turns in a row without a look at the poller */
 
@@ -77,10 +77,14 @@ static void adapter_free(ferry_loop *loop, struct adapter *adapter) {
 }
 
 static bool memory_reserve(ferry_loop *loop, struct adapter *adapter, uint32_t records) {
-    adapter->to_loop = (struct adapter_out){
-        .mask = records - 1, .tail = &loop->records.tail, .head = &loop->records.head};
-    adapter->to_land = (struct adapter_out){
-        .mask = records - 1, .tail = &adapter->landed_tail, .head = &adapter->landed_head};
+    adapter->to_loop = (struct adapter_out){.mask = records - 1,
+                                            .most = records - ADAPTER_ROOM_MIN,
+                                            .tail = &loop->records.tail,
+                                            .head = &loop->records.head};
+    adapter->to_land = (struct adapter_out){.mask = records - 1,
+                                            .most = records - ADAPTER_ROOM_MIN,
+                                            .tail = &adapter->landed_tail,
+                                            .head = &adapter->landed_head};
     adapter->to_loop.at = ferry__os_reserve(records_bytes(&adapter->to_loop));
     adapter->to_land.at = ferry__os_reserve(records_bytes(&adapter->to_land));
     adapter->slots = ferry__os_reserve(slots_bytes(loop));
@@ -122,6 +126,7 @@ static struct adapter *adapter_make(ferry_loop *loop, const struct ferry__option
     memset(adapter, 0, sizeof *adapter);
     adapter->loop = loop;
     adapter->mode = options->adapter;
+    adapter->alone = true;
     loop->system = adapter;
     if (memory_reserve(loop, adapter, power_of_two(options->completion_entries))) return adapter;
     adapter_free(loop, adapter);
@@ -187,30 +192,11 @@ void ferry__adapter_describe(ferry_loop *loop) {
 /* ---- A turn ------------------------------------------------------------------------------ */
 
 void ferry__adapter_collect(struct adapter *adapter) {
-    while (adapter->landed_head != adapter->landed_tail &&
-           adapter_out_room(&adapter->to_loop) > 0) {
+    const struct adapter_out *to = &adapter->to_loop;
+    while (adapter->landed_head != adapter->landed_tail && *to->tail - *to->head <= to->mask) {
         const struct ferry__record *record =
             &adapter->to_land.at[adapter->landed_head++ & adapter->to_land.mask];
         adapter_put(&adapter->to_loop, record->op, record->result, record->flags);
-    }
-}
-
-static void side_note(struct adapter_side *side, bool ended, bool *wanted) {
-    side->flags &= (uint8_t)~SIDE_TRIED;
-    if (ended) side->flags |= SIDE_ENDED;
-    *wanted |= side->op != NULL;
-}
-
-void ferry__adapter_note(struct adapter *adapter, const struct ferry__event *events, int count) {
-    for (int i = 0; i < count; i++) {
-        struct adapter_slot *slot = adapter_slot(adapter, events[i].fd);
-        bool wanted = false;
-        if (slot->generation != events[i].generation || !slot->is_registered) continue; /* stale */
-        if (events[i].ready & READY_IN || slot->is_own) {
-            side_note(&slot->side[READ_LANE], events[i].ready & READY_ENDED, &wanted);
-        }
-        if (events[i].ready & READY_OUT) side_note(&slot->side[WRITE_LANE], false, &wanted);
-        if (wanted) ferry__adapter_queue(adapter, slot);
     }
 }
 
@@ -222,20 +208,6 @@ static void resume(struct adapter *adapter) {
         adapter_pop(&adapter->paused, slot);
         ferry__adapter_queue(adapter, slot);
     }
-}
-
-int ferry__adapter_look(struct adapter *adapter, uint64_t deadline) {
-    struct ferry__event events[EVENTS_MAX];
-    adapter->unpolled = 0;
-    adapter->loop->stats.system_waits++;
-    int count = adapter->poller->wait(&adapter->poll, events, EVENTS_MAX, deadline);
-    if (count < 0) return ferry_error_from_system(-count);
-    ferry__adapter_note(adapter, events, count);
-    if (adapter->poll.woke) {
-        adapter->poll.woke = false;
-        adapter->poller->woken(&adapter->poll);
-    }
-    return 0;
 }
 
 /* Dedicated: the thread has the poller, and wakes the loop as posters do. */
@@ -292,27 +264,36 @@ static int look_and_go_on(struct adapter *adapter, uint64_t deadline) {
     return error;
 }
 
-static int wait_polling(struct adapter *adapter, uint64_t deadline) {
+void ferry__adapter_begin(ferry_loop *loop) {
+    struct adapter *adapter = adapter_of(loop);
     adapter_take(adapter);
+    adapter->alone = true;
+}
+
+static void finish(struct adapter *adapter) {
+    adapter->alone = !adapter->has_thread;
+    adapter_release(adapter);
+}
+
+static int wait_polling(struct adapter *adapter, uint64_t deadline) {
     adapter->outside = false;
     go_on(adapter);
     int error = look_and_go_on(adapter, until(adapter, deadline));
     /* relaxed: a hint to the thread, whose reading decides nothing by itself. */
     atomic_fetch_add_explicit(&adapter->turn, 1, memory_order_relaxed);
-    adapter_release(adapter);
+    finish(adapter);
     return error;
 }
 
 /* While the loop is busy the thread may be long in coming: then it looks for itself. */
 static int wait_dedicated(struct adapter *adapter, uint64_t deadline) {
     int error = 0;
-    adapter_take(adapter);
     adapter->outside = false;
     go_on(adapter);
     deadline = until(adapter, deadline);
     if (deadline != UINT64_MAX && deadline <= ferry__os_clock()) deadline = 0;
     if (deadline == 0) error = look_and_go_on(adapter, 0);
-    adapter_release(adapter);
+    finish(adapter);
     if (deadline == 0) return error;
     error = sleep_alone(adapter, deadline);
     adapter_take(adapter);

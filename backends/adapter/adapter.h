@@ -32,7 +32,7 @@ FERRY__OWN_BEGIN
 #define ADAPTER_GATHER_MAX 16u
 #define ADAPTER_PAUSE_NS 10000000u     /* before what no event announces is tried again */
 #define ADAPTER_SHARE_BYTES (1u << 20) /* of one transfer in a turn */
-#define ADAPTER_ROOM_MIN 32u           /* for records, before anything is begun */
+#define ADAPTER_ROOM_MIN 32u           /* for records of one descriptor */
 
 /* How one direction of a descriptor is. */
 struct adapter_side {
@@ -52,11 +52,13 @@ enum {
     SIDE_EOF = 1 << 5    /* and this that the file to be sent has ended */
 };
 
+_Static_assert(offsetof(struct adapter_side, flags) + 1 - offsetof(struct adapter_side, moved) == 8,
+               "what has become of its operation lies side by side");
+
 /* One per descriptor number. Zero: never used. */
 struct adapter_slot {
     struct adapter_side side[2]; /* READ_LANE, WRITE_LANE */
     uint32_t generation;         /* of what is registered: events tell it */
-    uint32_t known;              /* the core's generation of the number when this was filled */
     uint32_t next;               /* on adapter->ready or adapter->paused */
     bool is_queued : 1;          /* it is on one of these, perhaps for nothing by now */
     bool is_registered : 1;
@@ -89,7 +91,8 @@ struct adapter_list {
 /* Records on their way: loop->records, or what the thread has put down. */
 struct adapter_out {
     struct ferry__record *at;
-    uint32_t mask, *tail;
+    uint32_t mask, most; /* so many at most before anything is begun */
+    uint32_t *tail;
     const uint32_t *head;
 };
 
@@ -118,6 +121,7 @@ struct adapter {
     size_t cached_bytes; /* read from files in this turn */
     unsigned unpolled;   /* turns in a row that have not looked at the poller */
     bool outside;        /* embedded, and the loop does not run */
+    bool alone;          /* there is no thread, or the loop keeps the baton: from flush to wait */
     bool yielded;        /* the thread has left something on ready, for the loop's sake */
     bool watching;       /* the thread waits for the poller without taking anything from it */
     enum ferry_adapter mode;
@@ -149,12 +153,28 @@ static inline void adapter_used(struct adapter *adapter, enum adapter_feature fe
     atomic_fetch_add_explicit(&adapter->uses[feature], 1, memory_order_relaxed);
 }
 
+/* May its operation be tried, and has nothing become of it yet? */
+static inline bool adapter_side_is_fresh(const struct adapter_side *side) {
+    const struct adapter_side ended = {.flags = SIDE_ENDED};
+    uint64_t is, no_matter;
+    memcpy(&is, &side->moved, sizeof is);
+    memcpy(&no_matter, &ended.moved, sizeof no_matter);
+    return (is & ~no_matter) == 0;
+}
+
 static inline struct adapter_slot *adapter_slot(const struct adapter *adapter, ferry_fd fd) {
     return &adapter->slots[fd];
 }
 
-static inline uint32_t adapter_out_room(const struct adapter_out *out) {
-    return out->mask + 1 - (*out->tail - *out->head);
+/* As if the number had never been used; it may lie on a list for nothing: that does no harm. */
+static inline void adapter_reset(struct adapter_slot *slot) {
+    *slot = (struct adapter_slot){
+        .next = slot->next, .is_queued = slot->is_queued, .generation = slot->generation + 1};
+}
+
+/* Is there room for whatever may come of one descriptor? */
+static inline bool adapter_has_room(const struct adapter_out *out) {
+    return *out->tail - *out->head <= out->most;
 }
 
 /* result: 0 or more, or -errno. */
@@ -198,16 +218,13 @@ int ferry__adapter_adopt(ferry_loop *loop);
 const char *ferry__adapter_feature(unsigned index);
 int ferry__adapter_wait(ferry_loop *loop, uint64_t deadline);
 bool ferry__adapter_read(ferry_loop *loop, struct ferry__record *record);
+void ferry__adapter_begin(ferry_loop *loop);
 void ferry__adapter_wake(ferry_loop *loop);
 void ferry__adapter_describe(ferry_loop *loop);
 /* Moves what the thread has put down to the loop's records, as far as there is room. */
 void ferry__adapter_collect(struct adapter *adapter);
-/* Waits in the poller until deadline, and notes what it tells. 0 or an error. */
-int ferry__adapter_look(struct adapter *adapter, uint64_t deadline);
 /* The deadline, or when what pauses is tried again. */
 uint64_t ferry__adapter_deadline(const struct adapter *adapter, uint64_t deadline);
-/* Notes events in their slots. */
-void ferry__adapter_note(struct adapter *adapter, const struct ferry__event *events, int count);
 
 /* ---- start.c ----------------------------------------------------------------------------- */
 
@@ -215,6 +232,7 @@ bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op);
 bool ferry__adapter_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
 bool ferry__adapter_cancel(ferry_loop *loop, ferry_op *op);
 void ferry__adapter_forget(ferry_loop *loop, ferry_fd fd);
+void ferry__adapter_claimed(ferry_loop *loop, ferry_fd fd);
 /* Connects without waiting: 0 or an errno. */
 int ferry__adapter_connect(const ferry_op *op);
 /* A worker is done with the library's own operation. */
@@ -244,8 +262,14 @@ void ferry__adapter_pause(struct adapter *adapter, struct adapter_slot *slot);
 /* Goes on with those on the list, once each, while there is room; the thread stops if the loop
  * wants the baton. */
 void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out);
+/* For the thread: notes events in their slots. */
+void ferry__adapter_note(struct adapter *adapter, const struct ferry__event *events, int count);
+/* For the loop: waits in the poller until deadline, and notes what it tells. 0 or an error. */
+int ferry__adapter_look(struct adapter *adapter, uint64_t deadline);
 /* Has the poller watch the descriptor. 0 or -errno. */
 int ferry__adapter_register(struct adapter *adapter, ferry_fd fd);
+/* Lets go of a number of the adapter's own, at which nothing waits any more. */
+void ferry__adapter_close_own(struct adapter *adapter, struct adapter_slot *slot);
 /* Takes what waits at a side off it. */
 void ferry__adapter_drop(struct adapter_side *side);
 /* Ends what waits at a side, with what it has achieved, else with -error. */
@@ -271,7 +295,7 @@ void ferry__adapter_thread_end(struct adapter *adapter);
 
 static inline void adapter_take(struct adapter *adapter) {
     uint32_t free = BATON_FREE;
-    if (!adapter->has_thread) return;
+    if (adapter->alone) return;
     /* acquire: what the thread did with the baton. */
     if (FERRY__UNLIKELY(!atomic_compare_exchange_strong_explicit(
             &adapter->baton, &free, BATON_LOOP, memory_order_acquire, memory_order_relaxed))) {
@@ -281,7 +305,7 @@ static inline void adapter_take(struct adapter *adapter) {
 
 static inline void adapter_release(struct adapter *adapter) {
     uint32_t mine = BATON_LOOP;
-    if (!adapter->has_thread) return;
+    if (adapter->alone) return;
     /* The poller does not show what has been taken from it: a thread that watches that is told. */
     if (FERRY__UNLIKELY(adapter->watching) && adapter->ready.first != 0) {
         adapter->watching = false;
@@ -308,8 +332,10 @@ void ferry__adapter_raise(struct adapter *adapter);
         .name = its_name, .open = opens, .close = ferry__adapter_close,                            \
         .adopt = ferry__adapter_adopt, .submit = ferry__adapter_submit,                            \
         .submit_gathered = ferry__adapter_submit_gathered, .cancel = ferry__adapter_cancel,        \
+        .begin = ferry__adapter_begin,                                                             \
         .wait = ferry__adapter_wait, .read = ferry__adapter_read, .wake = ferry__adapter_wake,     \
         .describe = ferry__adapter_describe, .forget = ferry__adapter_forget,                      \
+        .claimed = ferry__adapter_claimed,                                                         \
         .worked = ferry__adapter_worked, .feature = ferry__adapter_feature,                        \
         .gather_max = ADAPTER_GATHER_MAX, .embed = &ferry__adapter_embedding,                      \
     }

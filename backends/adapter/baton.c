@@ -213,11 +213,13 @@ int ferry__adapter_thread_start(struct adapter *adapter) {
     ferry__os_lock_init(&adapter->lock);
     ferry__os_signal_init(&adapter->changed);
     adapter->has_thread = true;
+    adapter->alone = false;
     bool dedicated = adapter->mode == FERRY_ADAPTER_DEDICATED;
     int error = ferry__os_thread_start(&adapter->thread, dedicated ? run_dedicated : run_auto,
                                        adapter);
     if (error == 0) return 0;
     adapter->has_thread = false;
+    adapter->alone = true;
     ferry__os_signal_end(&adapter->changed);
     ferry__os_lock_end(&adapter->lock);
     return error;
@@ -233,6 +235,7 @@ void ferry__adapter_thread_end(struct adapter *adapter) {
     adapter->poller->kick(&adapter->poll);
     ferry__os_thread_join(&adapter->thread);
     adapter->has_thread = false;
+    adapter->alone = true;
     ferry__os_signal_end(&adapter->changed);
     ferry__os_lock_end(&adapter->lock);
 }

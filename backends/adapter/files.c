@@ -40,7 +40,7 @@ void ferry__adapter_open_pause(struct adapter *adapter, ferry_op *op) {
 
 void ferry__adapter_opens_resume(struct adapter *adapter) {
     if (adapter->opens == NULL || ferry__os_clock() < adapter->opens_until) return;
-    while (adapter->opens != NULL && adapter_out_room(&adapter->to_loop) >= ADAPTER_ROOM_MIN) {
+    while (adapter->opens != NULL && adapter_has_room(&adapter->to_loop)) {
         ferry_op *op = adapter->opens;
         adapter->opens = (ferry_op *)(uintptr_t)op->transferred;
         op->transferred = 0;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 
+#define EVENTS_MAX 256
 #define CALLS_MAX 16u
 #define RECORD_MAX (1u << 30) /* and in one record: its length is a signed number */
 #define ACCEPTS_MAX 16u
@@ -219,21 +220,25 @@ static enum went connects(struct adapter_side *side, struct adapter_out *out) {
 
 /* ---- Readiness, processes: on descriptors of our own --------------------------------------- */
 
-static enum went finish_own(struct adapter *adapter, struct adapter_slot *slot,
-                            struct adapter_side *side, int64_t result, uint32_t flags,
-                            struct adapter_out *out) {
+void ferry__adapter_close_own(struct adapter *adapter, struct adapter_slot *slot) {
     ferry_fd fd = (ferry_fd)(slot - adapter->slots);
     adapter->poller->remove(&adapter->poll, fd);
-    slot->is_registered = false;
+    adapter_reset(slot);
     (void)ferry__calls.close(fd);
-    return finish(side, result, flags, out);
+}
+
+static enum went finish_own(struct adapter *adapter, struct adapter_slot *slot, int64_t result,
+                            struct adapter_out *out) {
+    (void)finish(&slot->side[READ_LANE], result, 0, out);
+    ferry__adapter_close_own(adapter, slot);
+    return WENT_DONE;
 }
 
 static enum went polls(struct adapter *adapter, struct adapter_slot *slot,
                        struct adapter_side *side, struct adapter_out *out) {
     unsigned events = ferry__posix_look(slot - adapter->slots, (unsigned)side->op->len);
     side->flags |= SIDE_TRIED;
-    if (events != 0) return finish_own(adapter, slot, side, events, 0, out);
+    if (events != 0) return finish_own(adapter, slot, events, out);
     return side->op->len & FERRY_POLL_PRIORITY && adapter->poller->lacks_priority ? WENT_PAUSES
                                                                                   : WENT_WAITS;
 }
@@ -246,7 +251,7 @@ static enum went reaps(struct adapter *adapter, struct adapter_slot *slot,
     int taken = ferry__system_child_take((int)fd, (int64_t)side->op->len, how);
     side->flags |= SIDE_TRIED;
     if (taken == 1) return ferry__posix_look(fd, FERRY_POLL_IN) != 0 ? WENT_PAUSES : WENT_WAITS;
-    return finish_own(adapter, slot, side, taken < 0 ? -ferry_error_system(taken) : 0, 0, out);
+    return finish_own(adapter, slot, taken < 0 ? -ferry_error_system(taken) : 0, out);
 }
 
 /* ---- A step ------------------------------------------------------------------------------ */
@@ -324,12 +329,11 @@ static bool is_wanted(const struct adapter *adapter) {
 
 /* A plain receive into its own buffer: most of what servers wait for, written out for that. False,
  * with nothing changed, if it is something else or nothing has come of it. */
-static bool receive_plain(struct adapter_slot *slot, struct adapter_out *out) {
+static FERRY__ALWAYS_INLINE bool receive_plain(struct adapter_slot *slot, struct adapter_out *out) {
     struct adapter_side *side = &slot->side[READ_LANE];
     ferry_op *op = side->op;
-    if (op == NULL || op->code != FERRY_OP_RECV || op->asked & FERRY_ALL || side->error != 0 ||
-        side->flags & (SIDE_TRIED | SIDE_WAITS) || side->moved != 0 ||
-        op->len - op->transferred > ADAPTER_SHARE_BYTES) {
+    if (op == NULL || op->code != FERRY_OP_RECV || op->asked & FERRY_ALL ||
+        !adapter_side_is_fresh(side) || op->len - op->transferred > ADAPTER_SHARE_BYTES) {
         return false;
     }
     size_t len = (size_t)(op->len - op->transferred);
@@ -352,7 +356,7 @@ void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) 
     struct adapter_list *ready = &adapter->ready;
     uint32_t last = ready->last;
     bool is_thread = out == &adapter->to_land;
-    while (ready->first != 0 && adapter_out_room(out) >= ADAPTER_ROOM_MIN) {
+    while (ready->first != 0 && adapter_has_room(out)) {
         uint32_t number = ready->first;
         struct adapter_slot *slot = &adapter->slots[number - 1];
         if (is_thread && is_wanted(adapter)) {
@@ -365,4 +369,54 @@ void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) 
         }
         if (number == last) return;
     }
+}
+
+/* ---- Events ------------------------------------------------------------------------------ */
+
+/* True if something waits for it. */
+static inline bool side_note(struct adapter_side *side, bool ended) {
+    side->flags &= (uint8_t)~SIDE_TRIED;
+    if (FERRY__UNLIKELY(ended)) side->flags |= SIDE_ENDED;
+    return side->op != NULL;
+}
+
+/* Notes events in their slots. receives: plain receives are made on the way, without going through
+ * the list: for the loop, which lets go of the baton for nobody meanwhile. */
+static FERRY__ALWAYS_INLINE void note(struct adapter *adapter, const struct ferry__event *events,
+                                      int count, bool receives) {
+    for (int i = 0; i < count; i++) {
+        struct adapter_slot *slot = adapter_slot(adapter, events[i].fd);
+        uint32_t ready = events[i].ready;
+        bool wanted = false;
+        if (slot->generation != events[i].generation) continue; /* stale */
+        if (ready & READY_IN || slot->is_own) {
+            wanted = side_note(&slot->side[READ_LANE], ready & READY_ENDED) &&
+                     !(receives && receive_plain(slot, &adapter->to_loop));
+        }
+        if (ready & READY_OUT && side_note(&slot->side[WRITE_LANE], false)) wanted = true;
+        if (wanted) ferry__adapter_queue(adapter, slot);
+    }
+}
+
+void ferry__adapter_note(struct adapter *adapter, const struct ferry__event *events, int count) {
+    note(adapter, events, count, false);
+}
+
+int ferry__adapter_look(struct adapter *adapter, uint64_t deadline) {
+    struct ferry__event events[EVENTS_MAX];
+    adapter->unpolled = 0;
+    adapter->loop->stats.system_waits++;
+    int count = adapter->poller->wait(&adapter->poll, events, EVENTS_MAX, deadline);
+    if (count < 0) return ferry_error_from_system(-count);
+    const struct adapter_out *out = &adapter->to_loop;
+    if (*out->tail - *out->head + (uint32_t)count <= out->most) { /* a record for each */
+        note(adapter, events, count, true);
+    } else {
+        note(adapter, events, count, false);
+    }
+    if (adapter->poll.woke) {
+        adapter->poll.woke = false;
+        adapter->poller->woken(&adapter->poll);
+    }
+    return 0;
 }

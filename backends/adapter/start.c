@@ -15,17 +15,11 @@
 
 /* ---- Slots ------------------------------------------------------------------------------- */
 
-/* What was known of the number is void if the core says that it stands for something else now. */
-static struct adapter_slot *slot_for(struct adapter *adapter, ferry_fd fd) {
-    struct adapter_slot *slot = adapter_slot(adapter, fd);
-    uint32_t known = ferry__slot(adapter->loop, fd)->generation + 1;
-    if (FERRY__LIKELY(slot->known == known)) return slot;
-    /* It may lie on a list for nothing: that does no harm. */
-    *slot = (struct adapter_slot){.next = slot->next,
-                                  .is_queued = slot->is_queued,
-                                  .generation = slot->generation + 1,
-                                  .known = known};
-    return slot;
+void ferry__adapter_claimed(ferry_loop *loop, ferry_fd fd) {
+    struct adapter *adapter = adapter_of(loop);
+    adapter_take(adapter);
+    adapter_reset(adapter_slot(adapter, fd));
+    adapter_release(adapter);
 }
 
 /* A descriptor that the adapter has made for itself, where one operation waits. */
@@ -36,10 +30,8 @@ static void own_park(struct adapter *adapter, ferry_op *op, int fd) {
         return;
     }
     struct adapter_slot *slot = adapter_slot(adapter, fd);
-    *slot = (struct adapter_slot){.next = slot->next,
-                                  .is_queued = slot->is_queued,
-                                  .is_own = true,
-                                  .generation = slot->generation + 1};
+    adapter_reset(slot);
+    slot->is_own = true;
     op->offset = (uint64_t)(int64_t)fd;
     int error = ferry__adapter_register(adapter, fd);
     if (error != 0) {
@@ -47,6 +39,7 @@ static void own_park(struct adapter *adapter, ferry_op *op, int fd) {
         bool polls = op->code == FERRY_OP_POLL && error == -EPERM;
         unsigned events = polls ? ferry__posix_look(fd, (unsigned)op->len) : 0;
         (void)ferry__calls.close(fd);
+        adapter_reset(slot);
         if (events != 0) {
             adapter_put(&adapter->to_loop, op, (int32_t)events, 0);
             return;
@@ -67,7 +60,7 @@ static unsigned side_of(const ferry_op *op) {
 }
 
 static void start_parked(struct adapter *adapter, ferry_op *op, uint8_t flags) {
-    struct adapter_slot *slot = slot_for(adapter, op->fd);
+    struct adapter_slot *slot = adapter_slot(adapter, op->fd);
     struct adapter_side *side = &slot->side[side_of(op)];
     if (side->op != NULL && side->op->code == FERRY_OP_ACCEPT) { /* a listener receives nothing */
         adapter_put(&adapter->to_loop, op, -ENOTCONN, 0);
@@ -94,7 +87,7 @@ static void start_waiting(struct adapter *adapter, ferry_op *op) {
         return;
     }
     unsigned wanted = side_of(op) == WRITE_LANE ? FERRY_POLL_OUT : FERRY_POLL_IN;
-    struct adapter_slot *slot = slot_for(adapter, op->fd);
+    struct adapter_slot *slot = adapter_slot(adapter, op->fd);
     if (!slot->is_registered && ferry__posix_look(op->fd, wanted) != 0) {
         adapter_put(&adapter->to_loop, op, 0, 0);
         return;
@@ -104,7 +97,7 @@ static void start_waiting(struct adapter *adapter, ferry_op *op) {
 }
 
 static void start_accept(struct adapter *adapter, ferry_op *op) {
-    struct adapter_slot *slot = slot_for(adapter, op->fd);
+    struct adapter_slot *slot = adapter_slot(adapter, op->fd);
     struct adapter_side *side = &slot->side[READ_LANE];
     if (!slot->accepts) { /* the call knows no "without waiting" of its own */
         slot->was_blocking = ferry__calls.set_blocking(op->fd, 0) == 1;
@@ -136,7 +129,7 @@ int ferry__adapter_connect(const ferry_op *op) {
 
 static void start_connect(struct adapter *adapter, ferry_op *op) {
     int error = ferry__adapter_connect(op);
-    struct adapter_slot *slot = slot_for(adapter, op->fd);
+    struct adapter_slot *slot = adapter_slot(adapter, op->fd);
     struct adapter_side *side = &slot->side[WRITE_LANE];
     if (error == EAGAIN) { /* the queue of a Unix listener is full, and nothing tells when it is not
                             */
@@ -177,11 +170,10 @@ static void start_process(struct adapter *adapter, ferry_op *op) {
 }
 
 static void deregister(struct adapter *adapter, ferry_fd fd) {
-    struct adapter_slot *slot = slot_for(adapter, fd);
+    struct adapter_slot *slot = adapter_slot(adapter, fd);
     if (slot->is_registered) adapter->poller->remove(&adapter->poll, fd);
     if (slot->was_blocking) (void)ferry__calls.set_blocking(fd, 1); /* others may have it, too */
-    *slot = (struct adapter_slot){
-        .next = slot->next, .is_queued = slot->is_queued, .generation = slot->generation + 1};
+    adapter_reset(slot);
 }
 
 /* What writes back or frees a lot a worker closes. */
@@ -201,7 +193,6 @@ static void start_close(struct adapter *adapter, ferry_op *op) {
 
 /* At a place in a file, concurrently with others: nothing to wait for but a disk. */
 static void start_positioned(struct adapter *adapter, ferry_op *op) {
-    (void)slot_for(adapter, op->fd);
     if (op->code == FERRY_OP_READ || op->code == FERRY_OP_WRITE) {
         (void)ferry__pieces_find(adapter->loop, op); /* it counts as used, that is all */
     }
@@ -221,7 +212,7 @@ static void start_positioned(struct adapter *adapter, ferry_op *op) {
     }
 }
 
-static void start(struct adapter *adapter, ferry_op *op) {
+static FERRY__NOINLINE void start(struct adapter *adapter, ferry_op *op) {
     if (op->bits & BIT_POLLING) {
         start_waiting(adapter, op);
         return;
@@ -249,52 +240,80 @@ static void start(struct adapter *adapter, ferry_op *op) {
     start_parked(adapter, op, 0);
 }
 
-/* A plain send that goes out whole at once, or a plain receive at a descriptor that is watched and
- * has nothing: most of what servers submit, written out for that. False, with nothing changed, if
- * it is something else. */
-static bool start_plain(struct adapter *adapter, ferry_op *op) {
-    struct adapter_slot *slot = adapter_slot(adapter, op->fd);
-    if (op->bits & BIT_POLLING ||
-        slot->known != ferry__slot(adapter->loop, op->fd)->generation + 1) {
-        return false;
-    }
-    if (op->code == FERRY_OP_RECV) {
-        struct adapter_side *side = &slot->side[READ_LANE];
-        if (!(side->flags & SIDE_TRIED) || !slot->is_registered || side->error != 0) return false;
-        side->op = op;
-        return true;
-    }
-    const struct adapter_side *side = &slot->side[WRITE_LANE];
-    if (side->flags & SIDE_TRIED || side->error != 0 || op->len - op->transferred > INT32_MAX) {
-        return false;
-    }
-    size_t len = (size_t)(op->len - op->transferred);
-    ssize_t sent = ferry__calls.send(op->fd, (const char *)op->buf + op->transferred, len,
-                                     MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-    if (sent < 0 || (size_t)sent == len) { /* the system tells an error once */
-        adapter_put(&adapter->to_loop, op, sent < 0 ? -errno : (int32_t)sent, 0);
-        return true;
-    }
-    slot->side[WRITE_LANE].moved = (uint32_t)sent;
-    return false;
-}
-
-bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op) {
-    struct adapter *adapter = adapter_of(loop);
-    if (adapter_out_room(&adapter->to_loop) < ADAPTER_ROOM_MIN) return false;
+static FERRY__NOINLINE bool submit_any(struct adapter *adapter, ferry_op *op) {
+    if (!adapter_has_room(&adapter->to_loop)) return false;
     adapter_take(adapter);
-    bool is_plain = op->code == FERRY_OP_RECV || op->code == FERRY_OP_SEND;
-    if (!is_plain || !start_plain(adapter, op)) start(adapter, op);
+    start(adapter, op);
     adapter_release(adapter);
     return true;
 }
 
+/* At a descriptor that is watched and has nothing there is nothing to do but to park it: most of
+ * what servers receive begins like that. */
+static FERRY__NOINLINE bool submit_receive(struct adapter *adapter, ferry_op *op) {
+    struct adapter_slot *slot = adapter_slot(adapter, op->fd);
+    struct adapter_side *side = &slot->side[READ_LANE];
+    adapter_take(adapter);
+    bool parks = side->op == NULL && side->error == 0 && side->flags & SIDE_TRIED &&
+                 slot->is_registered;
+    if (parks) side->op = op;
+    adapter_release(adapter);
+    return parks || submit_any(adapter, op);
+}
+
+/* What a send comes to that is not whole at once: sent is what the call returned. */
+static FERRY__NOINLINE void sent_otherwise(struct adapter *adapter, ferry_op *op, ssize_t sent) {
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) { /* the system tells an error once */
+        adapter_put(&adapter->to_loop, op, -errno, 0);
+    } else if (sent >= 0 && op->asked & FERRY_SOME) {
+        adapter_put(&adapter->to_loop, op, (int32_t)sent, 0);
+    } else {
+        if (sent > 0) adapter_slot(adapter, op->fd)->side[WRITE_LANE].moved = (uint32_t)sent;
+        start(adapter, op);
+    }
+}
+
+/* Most sends are whole at once. With the baton. */
+static FERRY__NOINLINE bool send_at_once(struct adapter *adapter, ferry_op *op) {
+    const struct adapter_side *side = &adapter_slot(adapter, op->fd)->side[WRITE_LANE];
+    size_t len = (size_t)(op->len - op->transferred);
+    if (!adapter_has_room(&adapter->to_loop)) return false;
+    if (side->flags & SIDE_TRIED || side->error != 0 || len > INT32_MAX) {
+        start(adapter, op);
+        return true;
+    }
+    ssize_t sent = ferry__calls.send(op->fd, (const char *)op->buf + op->transferred, len,
+                                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (FERRY__LIKELY(sent == (ssize_t)len)) {
+        adapter_put(&adapter->to_loop, op, (int32_t)sent, 0);
+    } else {
+        sent_otherwise(adapter, op, sent);
+    }
+    return true;
+}
+
+static FERRY__NOINLINE bool submit_send(struct adapter *adapter, ferry_op *op) {
+    if (FERRY__LIKELY(adapter->alone)) return send_at_once(adapter, op);
+    adapter_take(adapter);
+    bool taken = send_at_once(adapter, op);
+    adapter_release(adapter);
+    return taken;
+}
+
+/* Each is a function of its own, so that the ordinary ones do not carry the others' luggage. */
+bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op) {
+    struct adapter *adapter = adapter_of(loop);
+    if (op->bits & BIT_POLLING) return submit_any(adapter, op);
+    if (op->code == FERRY_OP_RECV) return submit_receive(adapter, op);
+    if (op->code == FERRY_OP_SEND) return submit_send(adapter, op);
+    return submit_any(adapter, op);
+}
+
 bool ferry__adapter_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {
     struct adapter *adapter = adapter_of(loop);
-    if (adapter_out_room(&adapter->to_loop) < ADAPTER_ROOM_MIN) return false;
+    if (!adapter_has_room(&adapter->to_loop)) return false;
     adapter_take(adapter);
-    slot_for(adapter, first->fd)->side[WRITE_LANE].gathered = (uint8_t)count;
+    adapter_slot(adapter, first->fd)->side[WRITE_LANE].gathered = (uint8_t)count;
     start_parked(adapter, first, 0);
     adapter_release(adapter);
     return true;
@@ -330,22 +349,17 @@ static void cancel(struct adapter *adapter, ferry_op *op) {
         struct adapter_carrier *carrier = &adapter->carriers[2 * (size_t)fd + which];
         if (!ferry__work_cancel(adapter->loop, &carrier->op)) return;
     }
-    if (own) {
-        adapter->poller->remove(&adapter->poll, fd);
-        slot->is_registered = false;
-        (void)ferry__calls.close(fd);
-    }
     ferry__adapter_end(side, ECANCELED, &adapter->to_loop);
+    if (own) ferry__adapter_close_own(adapter, slot);
 }
 
 bool ferry__adapter_cancel(ferry_loop *loop, ferry_op *op) {
     struct adapter *adapter = adapter_of(loop);
-    if (adapter_out_room(&adapter->to_loop) < ADAPTER_ROOM_MIN) return false;
+    if (!adapter_has_room(&adapter->to_loop)) return false;
     adapter_take(adapter);
     /* What the thread has put down for it came first. */
     ferry__adapter_collect(adapter);
-    bool room = adapter->landed_head == adapter->landed_tail &&
-                adapter_out_room(&adapter->to_loop) >= ADAPTER_ROOM_MIN;
+    bool room = adapter->landed_head == adapter->landed_tail && adapter_has_room(&adapter->to_loop);
     if (room) cancel(adapter, op);
     adapter_release(adapter);
     return room;

@@ -99,6 +99,8 @@ static int wait_some(struct ferry__poll *poll, struct epoll_event *events, int m
 
 static uint32_t ready_of(uint32_t events) {
     uint32_t ready = 0;
+    _Static_assert(EPOLLIN == (int)READY_IN && EPOLLOUT == (int)READY_OUT, "the same bits");
+    if (FERRY__LIKELY((events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) == 0)) return events;
     if (events & (EPOLLIN | EPOLLPRI)) ready |= READY_IN;
     if (events & EPOLLPRI) ready |= READY_ENDED; /* a receive stops short at urgent data */
     if (events & EPOLLOUT) ready |= READY_OUT;

@@ -116,12 +116,12 @@ inline release(mine, other, other_asleep) {
 /* ---- The loop */
 
 active proctype loop() {
-    byte old, got, records;
+    byte old, got, records, batch;
     bool tried;
     do
     :: delivered == EVENTS -> break
     :: else ->
-       /* backend->wait() */
+       /* backend->begin(), backend->wait() */
        take(LOOP, THREAD, loop_asleep);
        records = landed; landed = 0;
 #ifndef DEDICATED
@@ -129,7 +129,12 @@ active proctype loop() {
        :: records == 0 && ready == 0 -> (poller > 0) /* as long as it takes, with the baton */
        :: true
        fi;
-       atomic { ready = ready + poller; poller = 0 }
+       atomic { batch = poller; poller = 0 }
+       do /* a call may be made as the event is noted: it lets go of the baton for nobody */
+       :: batch > 0 -> batch--; carried++; records++
+       :: batch > 0 -> batch--; ready++
+       :: batch == 0 -> break
+       od;
 #endif
        do
        :: ready > 0 -> ready--; carried++; records++

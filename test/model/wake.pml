@@ -24,9 +24,9 @@
  * wait for that (edge_triggered) rather than look at its state
  *
  * Without a definition: auto mode, with a wake-up descriptor that stays readable until the loop
- * itself reads it. NOTES_WAKE: one that is consumed by being looked at, by the thread, too, which
- * notes it then (woken). DEDICATED: the thread waits in the poller. EMBEDDED: an outer loop waits
- * for the loop's descriptor; settle() is that of lib/loop.c.
+ * itself reads it. EATS_WAKE: one that is consumed by being looked at, by the thread, too.
+ * DEDICATED: the thread waits in the poller. EMBEDDED: an outer loop waits for the loop's
+ * descriptor; settle() is that of lib/loop.c.
  *
  * Left out: deadlines (a turn that does not wait can come at any time instead), what an event is
  * about, the doubling of ticks, all but two of the eight ticks before the thread parks, and parking
@@ -41,8 +41,8 @@
  * release, then its look at parked; the thread's store to parked, then its look at the baton). What
  * a weaker order would let happen are the mistakes NO_SECOND_LOOK, UNPARKS_FIRST and PARKS_BLINDLY.
  * Everything else hangs on the baton, and acquire and release do: landed, ready, outside and
- * watching are ordinary variables; asleep is set before the baton is taken, so that a thread that
- * has the baton later sees it set, and one that had it before has put down its records before.
+ * watching are ordinary variables; asleep is set before the baton is let go of, so that a thread
+ * that has the baton later sees it set, and one that had it before has put down its records before.
  */
 #ifndef EVENTS
 #define EVENTS 1 /* with 2 the search takes five times as long, and has found nothing more */
@@ -54,7 +54,7 @@
 #define LOOP 1
 #define THREAD 2
 
-bool asleep, wake_set, woken;
+bool asleep, wake_set;
 byte posts;
 byte baton;
 bit turn;
@@ -137,15 +137,11 @@ inline inbox_sleep(sleeps) {
 #endif
 }
 
-/* backend->wait(), inside a run or (settling) at its end. */
+/* backend->wait(), inside a run or (settling) at its end. backend->begin() has taken the baton. */
 inline wait(sleeps, settling) {
-#ifdef MUTATION_FORGETS_WAKE
-    woken = false;
-#endif
 #ifdef MUTATION_DRAINS_FIRST
     wake_set = false;
 #endif
-    loop_take();
     outside = false;
     had = records;
     records = records + landed; landed = 0;
@@ -155,10 +151,10 @@ inline wait(sleeps, settling) {
     fi;
 #ifndef DEDICATED
     if
-    :: sleeps && records == 0 && ready == 0 && !woken -> (poller > 0 || wake_set)
+    :: sleeps && records == 0 && ready == 0 -> (poller > 0 || wake_set)
     :: else
     fi;
-    atomic { wake_set = false; woken = false; ready = ready + poller; poller = 0 }
+    atomic { wake_set = false; ready = ready + poller; poller = 0 }
 #endif
     if /* a turn does not do more than its share */
     :: ready > 0 -> ready--; carried++; records++
@@ -183,10 +179,16 @@ inline wait(sleeps, settling) {
 
 inline one_turn() {
     sleeps = false;
+#ifndef MUTATION_SLEEPS_FIRST
+    loop_take(); /* backend->begin() */
+#endif
     if
     :: records == 0 -> inbox_sleep(sleeps)
     :: true
     fi;
+#ifdef MUTATION_SLEEPS_FIRST
+    loop_take();
+#endif
     wait(sleeps, false);
     sleeps = false;
     asleep = false;
@@ -230,6 +232,7 @@ inline clear(nothing) {
 }
 
 inline settle() {
+    loop_take();
     settled_with = records;
     wait(false, true);
     if
@@ -327,10 +330,7 @@ active proctype thread() {
        :: atomic { baton == 0 -> baton = THREAD }
           same = 0;
           atomic { ready = ready + poller; poller = 0 }
-#ifdef NOTES_WAKE
-          atomic { woken = (woken || wake_set); wake_set = false }
-#endif
-#ifdef MUTATION_EATS_WAKE
+#ifdef EATS_WAKE
           wake_set = false;
 #endif
           thread_step();
