@@ -277,6 +277,7 @@ static void finish(struct adapter *adapter) {
 
 static int wait_polling(struct adapter *adapter, uint64_t deadline) {
     adapter->outside = false;
+    adapter->turn_bytes = ADAPTER_TURN_BYTES;
     go_on(adapter);
     int error = look_and_go_on(adapter, until(adapter, deadline));
     /* relaxed: a hint to the thread, whose reading decides nothing by itself. */
@@ -289,6 +290,7 @@ static int wait_polling(struct adapter *adapter, uint64_t deadline) {
 static int wait_dedicated(struct adapter *adapter, uint64_t deadline) {
     int error = 0;
     adapter->outside = false;
+    adapter->turn_bytes = ADAPTER_TURN_BYTES;
     go_on(adapter);
     deadline = until(adapter, deadline);
     if (deadline != UINT64_MAX && deadline <= ferry__os_clock()) deadline = 0;

@@ -32,6 +32,7 @@ FERRY__OWN_BEGIN
 #define ADAPTER_GATHER_MAX 16u
 #define ADAPTER_PAUSE_NS 10000000u     /* before what no event announces is tried again */
 #define ADAPTER_SHARE_BYTES (1u << 20) /* of one transfer in a turn */
+#define ADAPTER_TURN_BYTES (1 << 18)   /* received, until callbacks have seen them */
 #define ADAPTER_ROOM_MIN 32u           /* for records of one descriptor */
 
 /* How one direction of a descriptor is. */
@@ -118,6 +119,7 @@ struct adapter {
     uint64_t opens_until;
     struct adapter_out to_loop, to_land;
     uint32_t landed_head, landed_tail;
+    int64_t turn_bytes;  /* that the loop may still receive in this turn, if more than 0 */
     size_t cached_bytes; /* read from files in this turn */
     unsigned unpolled;   /* turns in a row that have not looked at the poller */
     bool outside;        /* embedded, and the loop does not run */
@@ -332,10 +334,9 @@ void ferry__adapter_raise(struct adapter *adapter);
         .name = its_name, .open = opens, .close = ferry__adapter_close,                            \
         .adopt = ferry__adapter_adopt, .submit = ferry__adapter_submit,                            \
         .submit_gathered = ferry__adapter_submit_gathered, .cancel = ferry__adapter_cancel,        \
-        .begin = ferry__adapter_begin,                                                             \
-        .wait = ferry__adapter_wait, .read = ferry__adapter_read, .wake = ferry__adapter_wake,     \
-        .describe = ferry__adapter_describe, .forget = ferry__adapter_forget,                      \
-        .claimed = ferry__adapter_claimed,                                                         \
+        .begin = ferry__adapter_begin, .wait = ferry__adapter_wait, .read = ferry__adapter_read,   \
+        .wake = ferry__adapter_wake, .describe = ferry__adapter_describe,                          \
+        .forget = ferry__adapter_forget, .claimed = ferry__adapter_claimed,                        \
         .worked = ferry__adapter_worked, .feature = ferry__adapter_feature,                        \
         .gather_max = ADAPTER_GATHER_MAX, .embed = &ferry__adapter_embedding,                      \
     }
