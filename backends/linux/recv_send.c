@@ -6,15 +6,19 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "linux/system_call.h"
 #include "posix/calls.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
+static inline ssize_t told(long result) {
+    if (FERRY__LIKELY(result >= 0)) return result;
+    errno = (int)-result;
+    return -1;
+}
 
 ssize_t ferry__recv(int fd, void *buf, size_t len, int flags) {
-    return syscall(SYS_recvfrom, fd, buf, len, flags, NULL, NULL);
+    return told(ferry__system_call(SYS_recvfrom, fd, (long)buf, (long)len, flags, 0, 0));
 }
 
 ssize_t ferry__send(int fd, const void *buf, size_t len, int flags) {
-    return syscall(SYS_sendto, fd, buf, len, flags, NULL, 0);
+    return told(ferry__system_call(SYS_sendto, fd, (long)buf, (long)len, flags, 0, 0));
 }
