@@ -205,42 +205,38 @@ void ferry__submit_waited(ferry_loop *loop, ferry_op *op) {
  * most of what servers do, so that it has a short way in. allowed: flags that make no difference to
  * that. False, with nothing changed, if it is not one. Its way out is land_ordinary() in loop.c. */
 static FERRY__ALWAYS_INLINE bool submit_ordinary(ferry_loop *loop, ferry_op *op, unsigned which,
-                                                 uint32_t allowed) {
-    uint32_t unusual = (op->asked & ~allowed) | loop->gate;
-    if (unusual != 0 || loop->fork_count != ferry__os_fork_count || op->deadline_ns != 0 ||
-        op->buf == NULL || op->len - 1 >= ORDINARY_BYTES_MAX ||
-        (uint64_t)op->fd >= loop->slot_count) {
+                                                 uint32_t allowed, ferry_fd fd, const void *buf,
+                                                 uint64_t len, unsigned flags, ferry_cb *cb) {
+    uint32_t unusual = (flags & ~allowed) | loop->gate | op->state;
+    if (FERRY__DEBUG) ferry__loop_check(loop, op);
+    if (unusual != OP_IDLE || loop->fork_count != ferry__os_fork_count || op->deadline_ns != 0 ||
+        buf == NULL || len - 1 >= ORDINARY_BYTES_MAX || (uint64_t)fd >= loop->slot_count) {
         return false;
     }
-    struct ferry__slot *slot = ferry__slot(loop, op->fd);
+    struct ferry__slot *slot = ferry__slot(loop, fd);
     struct ferry__list *lane = &slot->lane[which];
     if (lane->head != NULL || !ferry__slot_is_ordinary(slot)) return false;
-    FERRY__PROBE5(submit, loop, op, which == WRITE_LANE ? FERRY_OP_SEND : FERRY_OP_RECV, op->fd,
-                  op->len);
-    ferry__op_begins(loop, op);
+    op->done = cb;
+    op->fd = fd;
+    op->buf = buf;
+    op->len = len;
     op->transferred = 0;
+    ferry__op_begins(loop, op);
+    op->asked = allowed == 0 ? 0 : flags;
+    op->code = which == WRITE_LANE ? FERRY_OP_SEND : FERRY_OP_RECV;
     op->bits = which == WRITE_LANE ? BIT_SLOT | BIT_WRITE_LANE : BIT_SLOT;
+    ferry__op_move(op, OP_LANE);
+    FERRY__PROBE5(submit, loop, op, which == WRITE_LANE ? FERRY_OP_SEND : FERRY_OP_RECV, fd, len);
     loop->in_flight++;
     slot->busy++;
     lane->head = op;
     lane->tail = op;
-    ferry__op_move(op, OP_LANE);
     if (which == READ_LANE && loop->backend->submit(loop, op)) {
         ferry__op_move(op, OP_IN_LANE);
     } else {
-        ferry__slot_dirty(loop, slot);
+        ferry__slot_dirty(loop, ferry__slot(loop, op->fd));
     }
     return true;
-}
-
-static FERRY__ALWAYS_INLINE void submit_transfer(ferry_loop *loop, ferry_op *op, unsigned lane,
-                                                 uint32_t allowed) {
-    if (FERRY__DEBUG) ferry__loop_check(loop, op);
-    if (!submit_ordinary(loop, op, lane, allowed)) ferry__submit(loop, op);
-}
-
-static FERRY__NOINLINE void submit_put(ferry_loop *loop, ferry_op *op) {
-    submit_transfer(loop, op, WRITE_LANE, ferry__pool_owns(loop, op) ? FERRY_PUT : 0);
 }
 
 void ferry_again(ferry_loop *loop, ferry_op *op) {
@@ -276,17 +272,27 @@ void ferry_work(ferry_loop *loop, ferry_op *op, ferry_work_fn *fn, void *arg, un
 
 void ferry_recv(ferry_loop *loop, ferry_op *op, ferry_fd fd, void *buf, size_t len, unsigned flags,
                 ferry_cb *cb) {
+    if (submit_ordinary(loop, op, READ_LANE, 0, fd, buf, len, flags, cb)) return;
     ferry__fill(op, FERRY_OP_RECV, fd, buf, len, flags, cb);
-    submit_transfer(loop, op, READ_LANE, 0);
+    ferry__submit(loop, op);
+}
+
+/* With FERRY_PUT, which only the operations of lent buffers may have. It is filled already. */
+static FERRY__NOINLINE void send_put(ferry_loop *loop, ferry_op *op) {
+    if (!ferry__pool_owns(loop, op) || !submit_ordinary(loop, op, WRITE_LANE, FERRY_PUT, op->fd,
+                                                        op->buf, op->len, op->asked, op->done)) {
+        ferry__submit(loop, op);
+    }
 }
 
 void ferry_send(ferry_loop *loop, ferry_op *op, ferry_fd fd, const void *buf, size_t len,
                 unsigned flags, ferry_cb *cb) {
-    ferry__fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
-    if (op->asked & FERRY_PUT) {
-        submit_put(loop, op);
-    } else {
-        submit_transfer(loop, op, WRITE_LANE, 0);
+    if (flags & FERRY_PUT) {
+        ferry__fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
+        send_put(loop, op);
+    } else if (!submit_ordinary(loop, op, WRITE_LANE, 0, fd, buf, len, flags, cb)) {
+        ferry__fill(op, FERRY_OP_SEND, fd, buf, len, flags, cb);
+        ferry__submit(loop, op);
     }
 }
 

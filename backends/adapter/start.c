@@ -293,7 +293,6 @@ static FERRY__NOINLINE bool send_at_once(struct adapter *adapter, ferry_op *op) 
 }
 
 static FERRY__NOINLINE bool submit_send(struct adapter *adapter, ferry_op *op) {
-    if (FERRY__LIKELY(adapter->alone)) return send_at_once(adapter, op);
     adapter_take(adapter);
     bool taken = send_at_once(adapter, op);
     adapter_release(adapter);
@@ -305,8 +304,8 @@ bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op) {
     struct adapter *adapter = adapter_of(loop);
     if (op->bits & BIT_POLLING) return submit_any(adapter, op);
     if (op->code == FERRY_OP_RECV) return submit_receive(adapter, op);
-    if (op->code == FERRY_OP_SEND) return submit_send(adapter, op);
-    return submit_any(adapter, op);
+    if (op->code != FERRY_OP_SEND) return submit_any(adapter, op);
+    return FERRY__LIKELY(adapter->alone) ? send_at_once(adapter, op) : submit_send(adapter, op);
 }
 
 bool ferry__adapter_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {
