@@ -290,35 +290,33 @@ uint64_t ferry__adapter_wanted(const ferry_op *op);
 
 /* The loop's thread. */
 void ferry__adapter_take_slowly(struct adapter *adapter);
-void ferry__adapter_hand_over(struct adapter *adapter);
+void ferry__adapter_release_slowly(struct adapter *adapter);
 void ferry__adapter_unpark(struct adapter *adapter);
 int ferry__adapter_thread_start(struct adapter *adapter);
 void ferry__adapter_thread_end(struct adapter *adapter);
 
-static inline void adapter_take(struct adapter *adapter) {
+/* False: the thread has it. */
+static inline bool adapter_try_take(struct adapter *adapter) {
     uint32_t free = BATON_FREE;
-    if (adapter->alone) return;
     /* acquire: what the thread did with the baton. */
-    if (FERRY__UNLIKELY(!atomic_compare_exchange_strong_explicit(
-            &adapter->baton, &free, BATON_LOOP, memory_order_acquire, memory_order_relaxed))) {
-        ferry__adapter_take_slowly(adapter);
-    }
+    return adapter->alone ||
+           FERRY__LIKELY(atomic_compare_exchange_strong_explicit(
+               &adapter->baton, &free, BATON_LOOP, memory_order_acquire, memory_order_relaxed));
+}
+
+static inline void adapter_take(struct adapter *adapter) {
+    if (!adapter_try_take(adapter)) ferry__adapter_take_slowly(adapter);
 }
 
 static inline void adapter_release(struct adapter *adapter) {
     uint32_t mine = BATON_LOOP;
     if (adapter->alone) return;
-    /* The poller does not show what has been taken from it: a thread that watches that is told. */
-    if (FERRY__UNLIKELY(adapter->watching) && adapter->ready.first != 0) {
-        adapter->watching = false;
-        adapter->poller->kick(&adapter->poll);
-    }
     /* seq_cst: before the look at parked, whose writer looks at the baton after that. */
-    if (FERRY__UNLIKELY(!atomic_compare_exchange_strong_explicit(
+    if (FERRY__UNLIKELY(adapter->watching) ||
+        FERRY__UNLIKELY(!atomic_compare_exchange_strong_explicit(
             &adapter->baton, &mine, BATON_FREE, memory_order_seq_cst, memory_order_relaxed))) {
-        ferry__adapter_hand_over(adapter);
-    }
-    if (FERRY__UNLIKELY(atomic_load_explicit(&adapter->parked, memory_order_seq_cst) != 0)) {
+        ferry__adapter_release_slowly(adapter);
+    } else if (FERRY__UNLIKELY(atomic_load_explicit(&adapter->parked, memory_order_seq_cst) != 0)) {
         ferry__adapter_unpark(adapter);
     }
 }

@@ -62,8 +62,21 @@ void ferry__adapter_take_slowly(struct adapter *adapter) {
     take(adapter, BATON_LOOP, BATON_THREAD);
 }
 
-void ferry__adapter_hand_over(struct adapter *adapter) {
-    tell(adapter, &adapter->baton, BATON_THREAD);
+void ferry__adapter_release_slowly(struct adapter *adapter) {
+    uint32_t mine = BATON_LOOP;
+    /* The poller does not show what has been taken from it: a thread that watches that is told. */
+    if (adapter->watching && adapter->ready.first != 0) {
+        adapter->watching = false;
+        adapter->poller->kick(&adapter->poll);
+    }
+    /* seq_cst: before the look at parked, whose writer looks at the baton after that. */
+    if (!atomic_compare_exchange_strong_explicit(&adapter->baton, &mine, BATON_FREE,
+                                                 memory_order_seq_cst, memory_order_relaxed)) {
+        tell(adapter, &adapter->baton, BATON_THREAD);
+    }
+    if (atomic_load_explicit(&adapter->parked, memory_order_seq_cst) != 0) {
+        ferry__adapter_unpark(adapter);
+    }
 }
 
 void ferry__adapter_unpark(struct adapter *adapter) {

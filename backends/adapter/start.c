@@ -240,25 +240,32 @@ static FERRY__NOINLINE void start(struct adapter *adapter, ferry_op *op) {
     start_parked(adapter, op, 0);
 }
 
-static FERRY__NOINLINE bool submit_any(struct adapter *adapter, ferry_op *op) {
-    if (!adapter_has_room(&adapter->to_loop)) return false;
-    adapter_take(adapter);
-    start(adapter, op);
+/* False if there is no room. */
+static FERRY__NOINLINE bool start_and_release(struct adapter *adapter, ferry_op *op) {
+    bool taken = adapter_has_room(&adapter->to_loop);
+    if (taken) start(adapter, op);
     adapter_release(adapter);
-    return true;
+    return taken;
+}
+
+static FERRY__NOINLINE bool submit_any(struct adapter *adapter, ferry_op *op) {
+    adapter_take(adapter);
+    return start_and_release(adapter, op);
 }
 
 /* At a descriptor that is watched and has nothing there is nothing to do but to park it: most of
- * what servers receive begins like that. */
+ * what servers receive begins like that. Nothing is called in between, for the registers' sake. */
 static FERRY__NOINLINE bool submit_receive(struct adapter *adapter, ferry_op *op) {
     struct adapter_slot *slot = adapter_slot(adapter, op->fd);
     struct adapter_side *side = &slot->side[READ_LANE];
-    adapter_take(adapter);
-    bool parks = side->op == NULL && side->error == 0 && side->flags & SIDE_TRIED &&
-                 slot->is_registered;
-    if (parks) side->op = op;
+    if (!adapter_try_take(adapter)) return submit_any(adapter, op);
+    if (side->op != NULL || side->error != 0 || !(side->flags & SIDE_TRIED) ||
+        !slot->is_registered) {
+        return start_and_release(adapter, op);
+    }
+    side->op = op;
     adapter_release(adapter);
-    return parks || submit_any(adapter, op);
+    return true;
 }
 
 /* What a send comes to that is not whole at once: sent is what the call returned. */
