@@ -471,6 +471,12 @@ static unsigned deliver_from(ferry_loop *loop, unsigned place, unsigned left, ui
     return loop->landed.head ? deliver_list(loop, &loop->landed, left, TURN_CALLBACKS) : left;
 }
 
+/* The next place that has something, or the records. */
+static unsigned place_after(const ferry_loop *loop, unsigned place) {
+    if (place == 0 && loop->due.head != NULL) return 1;
+    return place < 2 && loop->finished.head != NULL ? 2 : 0;
+}
+
 /* Some records, then some of the others, and so on: neither kind can hold up the other. Not from
  * one turn to the next either: if the array of ferry_reap() is full, the next turn begins with the
  * place after the one that filled it. */
@@ -482,7 +488,7 @@ static void deliver_turn(ferry_loop *loop) {
     while (left > 0 && (loop->later.head != later || has_new(loop)) && !stop_asked(loop)) {
         size_t room = loop->reap_room;
         left = deliver_from(loop, place, left, later);
-        place = (place + 1) % 3;
+        place = place_after(loop, place);
         if (room > 0 && loop->reap_room == 0) loop->place_first = place;
     }
     later_turn_over(loop, later);
