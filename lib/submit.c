@@ -208,7 +208,6 @@ static FERRY__ALWAYS_INLINE bool submit_ordinary(ferry_loop *loop, ferry_op *op,
                                                  uint32_t allowed, ferry_fd fd, const void *buf,
                                                  uint64_t len, unsigned flags, ferry_cb *cb) {
     uint32_t unusual = (flags & ~allowed) | loop->gate | op->state;
-    if (FERRY__DEBUG) ferry__loop_check(loop, op);
     if (unusual != OP_IDLE || loop->fork_count != ferry__os_fork_count || op->deadline_ns != 0 ||
         buf == NULL || len - 1 >= ORDINARY_BYTES_MAX || (uint64_t)fd >= loop->slot_count) {
         return false;
@@ -225,6 +224,7 @@ static FERRY__ALWAYS_INLINE bool submit_ordinary(ferry_loop *loop, ferry_op *op,
     op->asked = allowed == 0 ? 0 : flags;
     op->code = which == WRITE_LANE ? FERRY_OP_SEND : FERRY_OP_RECV;
     op->bits = which == WRITE_LANE ? BIT_SLOT | BIT_WRITE_LANE : BIT_SLOT;
+    if (FERRY__DEBUG) ferry__loop_check(loop, op);
     ferry__op_move(op, OP_LANE);
     FERRY__PROBE5(submit, loop, op, which == WRITE_LANE ? FERRY_OP_SEND : FERRY_OP_RECV, fd, len);
     loop->in_flight++;
