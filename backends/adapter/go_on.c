@@ -329,8 +329,8 @@ static bool is_wanted(const struct adapter *adapter) {
            (BATON_THREAD | BATON_WANTED);
 }
 
-/* A plain receive into its own buffer: most of what servers wait for, written out for that. False,
- * with nothing changed, if it is something else or nothing has come of it. */
+/* A plain receive into its own buffer: most of what servers wait for, written out for that. False
+ * if it is something else, or nothing has come of it, which is noted. */
 static FERRY__ALWAYS_INLINE bool receive_plain(struct adapter *adapter, struct adapter_slot *slot,
                                                struct adapter_out *out) {
     struct adapter_side *side = &slot->side[READ_LANE];
@@ -342,6 +342,7 @@ static FERRY__ALWAYS_INLINE bool receive_plain(struct adapter *adapter, struct a
     size_t len = (size_t)(op->len - op->transferred);
     ssize_t got = ferry__calls.recv(op->fd, (char *)(uintptr_t)op->buf + op->transferred, len,
                                     MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN) side->flags = SIDE_TRIED; /* it was fresh: else SIDE_ENDED */
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     uint32_t flags = RECORD_MORE_THERE;
     if (got < 0) { /* the system tells an error once */
