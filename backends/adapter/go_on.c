@@ -156,6 +156,10 @@ static enum went transfer(struct adapter *adapter, struct adapter_slot *slot,
     uint64_t share = side->moved + ADAPTER_SHARE_BYTES;
     for (unsigned i = 0; i < CALLS_MAX && side->moved < share; i++) {
         uint64_t wanted = ferry__adapter_wanted(side->op) - side->moved;
+        if (side->moved > 0 && wanted > RECORD_MAX - side->moved) { /* more than a record can tell
+                                                                     */
+            return finish(side, side->moved, flags_of(side, 1, sends), out);
+        }
         int64_t n = call(adapter, side);
         if (n == -EAGAIN) return would_wait(adapter, side, sends, out);
         if (n == -EBUSY) return WENT_WORKS;
