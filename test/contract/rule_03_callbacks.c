@@ -229,7 +229,7 @@ static ferry_op *fresh_op(void) {
 static void contract_03_operation_may_be_freed_in_its_callback(void **state) {
     (void)state;
     int fds[2];
-    char buf[4] = "", *path = temp_path("data");
+    char buf[5][4] = {""}, *path = temp_path("data"); /* one for each that may be in flight */
     ferry_addr addr;
     ferry_file file;
     unix_pair(fds, SOCK_STREAM);
@@ -243,12 +243,12 @@ static void contract_03_operation_may_be_freed_in_its_callback(void **state) {
         assert_int_equal(ferry_post(loop, fresh_op(), free_done), 0);
         ferry_send(loop, fresh_op(), fds[0], "ab", 2, 0, free_done);
         ferry_send(loop, fresh_op(), fds[0], "cd", 2, 0, free_done);
-        ferry_recv(loop, fresh_op(), fds[1], buf, 2, 0, free_done);
-        ferry_recv(loop, fresh_op(), fds[1], buf, 2, 0, free_done);
-        ferry_read(loop, fresh_op(), data, buf, 4, FERRY_CURRENT, 0, free_done);
-        ferry_read(loop, fresh_op(), data, buf, 4, FERRY_CURRENT, 0, free_done);
+        ferry_recv(loop, fresh_op(), fds[1], buf[0], 2, 0, free_done);
+        ferry_recv(loop, fresh_op(), fds[1], buf[1], 2, 0, free_done);
+        ferry_read(loop, fresh_op(), data, buf[2], 4, FERRY_CURRENT, 0, free_done);
+        ferry_read(loop, fresh_op(), data, buf[3], 4, FERRY_CURRENT, 0, free_done);
         ferry_stat(loop, fresh_op(), path, &file, 0, free_done);
-        ferry_recv(loop, fresh_op(), FERRY_FD_NONE, buf, 4, 0, free_done);
+        ferry_recv(loop, fresh_op(), FERRY_FD_NONE, buf[4], 4, 0, free_done);
         ferry_op *timed = fresh_op(), *cancelled = fresh_op();
         timed->deadline_ns = 1;
         ferry_accept(loop, timed, listener, NULL, 0, free_done);
@@ -257,7 +257,7 @@ static void contract_03_operation_may_be_freed_in_its_callback(void **state) {
         run_done(loop);
         assert_int_equal(freed, 14 * (round + 1));
     }
-    ferry_recv(loop, fresh_op(), fds[0], buf, 4, 0, free_done);
+    ferry_recv(loop, fresh_op(), fds[0], buf[0], 4, 0, free_done);
     ferry_close(loop, fresh_op(), fds[0], 0, free_done);
     ferry_close(loop, fresh_op(), fds[0], 0, free_done); /* FERRY_EBADF: closing already */
     run_done(loop);

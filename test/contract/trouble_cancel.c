@@ -133,13 +133,13 @@ static int64_t nine(void *arg) {
 
 /* Submits one of each that ends by itself; returns their count. */
 static size_t submit_quick(ferry_loop *loop, struct probe p[12], ferry_fd file, ferry_file *about) {
-    static char in[64], out[64] = "written";
+    static char in[2][64], out[64] = "written";
     size_t n = 0;
     ferry_nop(loop, &p[n++].op, 0, probe_done);
     ferry_timer(loop, &p[n++].op, 0, 0, 0, probe_done);
     ferry_work(loop, &p[n++].op, nine, NULL, 0, probe_done);
-    ferry_read(loop, &p[n++].op, file, in, 64, 0, 0, probe_done);
-    ferry_read(loop, &p[n++].op, file, in, 64, FERRY_CURRENT, 0, probe_done);
+    ferry_read(loop, &p[n++].op, file, in[0], 64, 0, 0, probe_done);
+    ferry_read(loop, &p[n++].op, file, in[1], 64, FERRY_CURRENT, 0, probe_done);
     ferry_write(loop, &p[n++].op, file, out, 64, 0, 0, probe_done);
     ferry_sync(loop, &p[n++].op, file, 0, probe_done);
     ferry_truncate(loop, &p[n++].op, file, 64, 0, probe_done);
