@@ -331,11 +331,107 @@ static void contract_05_either_the_cancel_or_the_data(void **state) {
     race_often(0);
 }
 
-/* Where a thread of the library's receives all the time. The one that only stands in for a loop
- * that is away comes after some milliseconds, too late for so many tries. */
+/* Where a thread of the library's receives all the time. */
 static void contract_05_a_cancel_while_another_thread_receives(void **state) {
     (void)state;
     if (strstr(test_config(), "dedicated")) race_often(1);
+}
+
+/* ---- The same with a thread that stands in --------------------------------------------------- */
+
+/* It comes when the loop has been away for some milliseconds: so a callback waits for that, and
+ * then the peer writes to many sockets one after the other, each a try of its own. */
+#define GROUP 50
+#define GROUPS (TRIES / GROUP)
+
+static struct {
+    ferry_fd first[2]; /* whose byte is gone when the thread has come */
+    ferry_fd fds[GROUP][2];
+    struct probe sentinel, p[GROUP];
+    char byte[GROUP], sentinel_byte;
+    atomic_uint asked; /* groups */
+    int came;
+} group;
+
+static void *group_peer_runs(void *arg) {
+    (void)arg;
+    for (unsigned sent = 0; sent < GROUPS; sent++) {
+        char byte = (char)sent;
+        while (atomic_load(&group.asked) == sent) sched_yield();
+        for (int i = 0; i < GROUP; i++) plain_send(group.fds[i][1], &byte, 1);
+    }
+    return NULL;
+}
+
+static size_t unread_bytes(ferry_fd fd) {
+    char bytes[16];
+    ssize_t n = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void group_cancel(ferry_op *op) {
+    uint64_t start_ns = clock_ns();
+    (void)op;
+    plain_send(group.first[1], "x", 1);
+    while (unread_bytes(group.first[0]) > 0 && clock_ns() - start_ns < SECOND) sleep_ns(MS / 10);
+    group.came = unread_bytes(group.first[0]) == 0;
+    atomic_fetch_add(&group.asked, 1);
+    for (unsigned i = 0; i < race.wait; i++) atomic_thread_fence(memory_order_seq_cst);
+    for (int i = 0; i < GROUP; i++) ferry_cancel(race.loop, &group.p[i].op);
+}
+
+static void group_once(char expected) {
+    ferry_op nop = {.user = NULL};
+    unsigned data = 0;
+    memset(group.p, 0, sizeof group.p);
+    memset(&group.sentinel, 0, sizeof group.sentinel);
+    ferry_recv(race.loop, &group.sentinel.op, group.first[0], &group.sentinel_byte, 1, 0,
+               probe_done);
+    for (int i = 0; i < GROUP; i++) {
+        ferry_recv(race.loop, &group.p[i].op, group.fds[i][0], &group.byte[i], 1, 0, probe_done);
+    }
+    assert_true(ferry_run(race.loop, FERRY_RUN_NOWAIT) >= 0);
+    ferry_nop(race.loop, &nop, 0, group_cancel);
+    run_done(race.loop);
+    probe_check(&group.sentinel, 1);
+    assert_true(group.came);
+    for (int i = 0; i < GROUP; i++) {
+        assert_true(is_cancelled_or(&group.p[i], 1));
+        assert_int_equal(group.p[i].transferred, group.p[i].result == 1);
+        data += group.p[i].result == 1;
+        if (group.p[i].result == 1) continue;
+        struct probe next = {.calls = 0};
+        ferry_recv(race.loop, &next.op, group.fds[i][0], &group.byte[i], 1, 0, probe_done);
+        run_done(race.loop);
+        probe_check(&next, 1);
+    }
+    for (int i = 0; i < GROUP; i++) assert_int_equal(group.byte[i], expected);
+    race.data += data;
+    race.cancels += GROUP - data;
+    if (data > GROUP / 2) race.wait -= race.wait / 8;
+    else if (race.wait < WAIT_MAX) race.wait += race.wait / 8 + 10;
+}
+
+static void contract_05_a_cancel_while_a_thread_stands_in(void **state) {
+    (void)state;
+    pthread_t thread;
+    int reads = strncmp(test_config(), "epoll", 5) == 0 || strncmp(test_config(), "kqueue", 6) == 0;
+    if (!reads || strstr(test_config(), "dedicated") || strstr(test_config(), "inline")) return;
+    memset(&race, 0, sizeof race);
+    memset(&group, 0, sizeof group);
+    race.loop = test_loop();
+    tcp_pair(race.loop, group.first);
+    for (int i = 0; i < GROUP; i++) tcp_pair(race.loop, group.fds[i]);
+    assert_int_equal(pthread_create(&thread, NULL, group_peer_runs, NULL), 0);
+    for (unsigned i = 0; i < GROUPS; i++) group_once((char)i);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_in_range(race.data, TRIES / 100, TRIES);
+    assert_in_range(race.cancels, TRIES / 100, TRIES);
+    test_close(race.loop);
+    for (int i = 0; i < 2; i++) {
+        close(group.first[i]);
+        for (int k = 0; k < GROUP; k++) close(group.fds[k][i]);
+    }
 }
 
 const struct contract_test rule_05_race_tests[] = {
@@ -351,4 +447,6 @@ const struct contract_test rule_05_race_tests[] = {
     {"contract_05_either_the_cancel_or_the_data", contract_05_either_the_cancel_or_the_data, 120},
     {"contract_05_a_cancel_while_another_thread_receives",
      contract_05_a_cancel_while_another_thread_receives, 120},
+    {"contract_05_a_cancel_while_a_thread_stands_in", contract_05_a_cancel_while_a_thread_stands_in,
+     120},
     {NULL, NULL, 0}};
