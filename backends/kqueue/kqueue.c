@@ -31,10 +31,15 @@
 #define WAIT_MAX_NS (24u * 3600u * (uint64_t)NS_PER_S)
 #define EVENTS_MAX 256
 
-/* NetBSD counts in size_t. */
+#ifdef __NetBSD__ /* counts in a type of its own */
+#define COUNT(number) ((size_t)(number))
+#else
+#define COUNT(number) (number)
+#endif
+
 static int kevent_plain(int queue, const struct kevent *changes, int change_count,
                         struct kevent *events, int max, const struct timespec *span) {
-    return kevent(queue, changes, change_count, events, max, span);
+    return kevent(queue, changes, COUNT(change_count), events, COUNT(max), span);
 }
 
 static int close_on_exec(int fd) {
@@ -50,7 +55,8 @@ struct ferry__kqueue_calls ferry__kqueue_calls = {
 /* ---- Changes ----------------------------------------------------------------------------- */
 
 /* udata is a pointer, but an integer on NetBSD before 10. */
-static void change_set(struct kevent *change, int fd, int filter, int flags, uint32_t generation) {
+static void change_set(struct kevent *change, int fd, int filter, unsigned flags,
+                       uint32_t generation) {
     EV_SET(change, (uintptr_t)fd, filter, flags, 0, 0,
            (__typeof__(change->udata))(uintptr_t)generation);
 }
@@ -64,7 +70,7 @@ static uint32_t generation_of(const struct kevent *event) {
  * being made if there is no room for the error, and events would lie among the answers if there is.
  * Which flags come back beside EV_ERROR differs from system to system. 0 or -errno for the call
  * itself; errors[]: 0 or an errno for each. */
-static int change_both(const struct ferry__poll *poll, int fd, int flags, uint32_t generation,
+static int change_both(const struct ferry__poll *poll, int fd, unsigned flags, uint32_t generation,
                        int errors[2]) {
     const struct timespec none = {0, 0};
     struct kevent changes[2], receipts[2];

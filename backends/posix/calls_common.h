@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <unistd.h>
+#ifdef __APPLE__ /* getentropy() is in the one before elsewhere */
+#include <sys/random.h>
+#endif
 
 /* The C library's own types for these are not plain. */
 static inline int ioctl_int(int fd, unsigned long request, int *value) {

@@ -13,7 +13,9 @@ static const struct {
     /* The first row of ours is the one that ferry_error_system() gives. */
     {FERRY_ECANCELED, ECANCELED},
     {FERRY_ETIMEDOUT, ETIMEDOUT},
+#ifdef ETIME /* not on FreeBSD, OpenBSD */
     {FERRY_ETIMEDOUT, ETIME},
+#endif
     {FERRY_EBUSY, EBUSY},
     {FERRY_ENOTSUP, EOPNOTSUPP},
     {FERRY_ENOTSUP, ENOTSUP},

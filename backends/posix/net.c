@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-_Static_assert(sizeof(struct sockaddr_storage) <= sizeof(((ferry_addr *)0)->data), "addresses fit");
+_Static_assert(sizeof(struct sockaddr_un) <= sizeof(((ferry_addr *)0)->data), "addresses fit");
 
 static const struct sockaddr *sockaddr_of(const ferry_addr *addr) {
     return (const struct sockaddr *)(const void *)addr->data.bytes;

@@ -44,8 +44,8 @@ void ferry__os_unreserve(void *memory, size_t bytes) {
 uint32_t ferry__os_fd_limit(void) {
     struct rlimit limit;
     uint64_t count = 65536;
-    if (ferry__calls.fd_limit(&limit) == 0 && limit.rlim_max > count) {
-        count = limit.rlim_max;
+    if (ferry__calls.fd_limit(&limit) == 0 && (uint64_t)limit.rlim_max > count) {
+        count = (uint64_t)limit.rlim_max;
     }
     return count > (1u << 24) ? 1u << 24 : (uint32_t)count;
 }

@@ -16,8 +16,6 @@
 
 extern char **environ; /* where no header has it */
 
-_Static_assert(sizeof(siginfo_t) <= sizeof(((ferry_exit *)0)->room), "room for a siginfo");
-
 static void close_all(int fds[PROCESS_STREAMS]) {
     for (int i = 0; i < PROCESS_STREAMS; i++) {
         if (fds[i] >= 0) (void)ferry__calls.close(fds[i]);

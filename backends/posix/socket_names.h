@@ -49,6 +49,10 @@
 #define PACKET_GOES IP_SENDSRCADDR
 #endif
 
+#ifndef IP_RECVTOS /* NetBSD, OpenBSD: asked for in vain */
+#define IP_RECVTOS (-1)
+#endif
+
 /* ---- Several datagrams in one ------------------------------------------------------------ */
 
 #ifdef UDP_SEGMENT

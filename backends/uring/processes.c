@@ -10,6 +10,8 @@
 
 #include <poll.h>
 
+_Static_assert(sizeof(siginfo_t) <= sizeof(((ferry_exit *)0)->room), "room for a siginfo");
+
 /* ---- Readiness --------------------------------------------------------------------------- */
 
 /* The kernel does not count POLLPRI when it looks whether somebody waits for what happens to a

@@ -94,7 +94,7 @@ static void ops_link_every_kind(void **state) {
     for (int fails = 0; fails <= 1; fails++) {
         struct pair p;
         struct probe then[COUNT];
-        char data[4] = "abcd";
+        char data[4] = {'a', 'b', 'c', 'd'};
         ferry_file about;
         ferry_addr addr;
         ferry_query query = {.host = "127.1"}; /* in figures, but for the resolver threads */

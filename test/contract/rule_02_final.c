@@ -35,7 +35,7 @@ static void contract_02_success_completes_once(void **state) {
     struct probe p[COUNT] = {{.calls = 0}};
     ferry_addr addr;
     ferry_file file;
-    char buf[10], out[4] = "abcd";
+    char buf[10], out[4] = {'a', 'b', 'c', 'd'};
     ferry_loop *loop = test_loop();
     ferry_fd listener = tcp_listener(&addr), data = temp_file("data", 100, 1), client;
     char *path = temp_path("data");
