@@ -1309,9 +1309,11 @@ FERRY_API void ferry_access(ferry_loop *loop, ferry_op *op, ferry_fd dir, const 
 
 /* Gives a file another name, in one step: what had the new name is replaced, and whoever opens it
  * finds the one or the other. FERRY_NOREPLACE, FERRY_EXCHANGE: FERRY_EINVAL where the file system
- * cannot do that. Both directories stay open until the completion: a close waits for it.
- * Errors: FERRY_EXDEV (another file system), FERRY_EISDIR, FERRY_ENOTDIR, FERRY_ENOTEMPTY,
- * FERRY_EINVAL (a directory into itself), ...; see rename(2). */
+ * cannot do that; FERRY_EXCHANGE: FERRY_ENOTSUP where the system cannot, and there FERRY_NOREPLACE
+ * takes two steps, between which there are both names (docs/systems.md). Both directories stay open
+ * until the completion: a close waits for it. Errors: FERRY_EXDEV (another file system),
+ * FERRY_EISDIR, FERRY_ENOTDIR, FERRY_ENOTEMPTY, FERRY_EINVAL (a directory into itself), ...; see
+ * rename(2). */
 FERRY_API void ferry_rename(ferry_loop *loop, ferry_op *op, ferry_fd dir, const char *path,
                             ferry_fd new_dir, const char *new_path, unsigned flags, ferry_cb *cb);
 
@@ -1596,6 +1598,10 @@ typedef struct ferry_change {
  * print: nothing is told of changes by mmap, or on a network file system by other machines; a file
  * is REMOVED once nobody has it open any more and it has no other name; entries that were deleted
  * while open are told of no more.
+ *
+ * kqueue tells that a directory has changed, and not in what: it is compared with what it was. Two
+ * changes of one entry between two looks are one, by name and not in order; and each entry takes a
+ * descriptor (docs/systems.md).
  *
  * Errors: FERRY_ENOENT (there is no such file, or after a REMOVED), FERRY_ENODEV (after an
  * UNMOUNTED), FERRY_EACCES (not readable), FERRY_ENOTDIR, FERRY_ELOOP, FERRY_ENAMETOOLONG,
