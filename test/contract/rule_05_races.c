@@ -373,7 +373,9 @@ static void group_cancel(ferry_op *op) {
     uint64_t start_ns = clock_ns();
     (void)op;
     plain_send(group.first[1], "x", 1);
-    while (unread_bytes(group.first[0]) > 0 && clock_ns() - start_ns < SECOND) sleep_ns(MS / 10);
+    while (unread_bytes(group.first[0]) > 0 && clock_ns() - start_ns < 5 * SECOND) {
+        sleep_ns(MS / 10);
+    }
     group.came = unread_bytes(group.first[0]) == 0;
     atomic_fetch_add(&group.asked, 1);
     for (unsigned i = 0; i < race.wait; i++) atomic_thread_fence(memory_order_seq_cst);

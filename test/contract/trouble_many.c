@@ -191,7 +191,7 @@ static void contract_14_a_hundred_beside_a_flood(void **state) {
 #define TRANSFER_BYTES (8 * MIB)
 
 /* Sends a part of what the one half of its peers wait for, takes a part of what the others send. */
-static void peer_in_transfer(ferry_fd fds[TRANSFERS][2]) {
+static void peer_in_transfer(ferry_fd fds[TRANSFERS][2], ferry_fd tells) {
     static char bytes[100000];
     for (int i = 0; i < TRANSFERS; i++) {
         close(fds[i][0]);
@@ -201,6 +201,7 @@ static void peer_in_transfer(ferry_fd fds[TRANSFERS][2]) {
             if (recv(fds[i][1], bytes, sizeof bytes, 0) < 0) _exit(1);
         }
     }
+    if (write(tells, "x", 1) != 1) _exit(1);
     for (;;) pause();
 }
 
@@ -208,7 +209,7 @@ static void peer_in_transfer(ferry_fd fds[TRANSFERS][2]) {
 static void trouble_peer_is_killed_in_transfer(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
-    ferry_fd fds[TRANSFERS][2];
+    ferry_fd fds[TRANSFERS][2], told[2];
     struct probe p[TRANSFERS];
     char *bytes = malloc(TRANSFERS * TRANSFER_BYTES);
     int status = 0;
@@ -216,8 +217,10 @@ static void trouble_peer_is_killed_in_transfer(void **state) {
     memset(bytes, 0, TRANSFERS * TRANSFER_BYTES);
     memset(p, 0, sizeof p);
     for (int i = 0; i < TRANSFERS; i++) tcp_pair(loop, fds[i]);
+    plain_pipe(told);
+    set_nonblocking(told[0]);
     pid_t pid = test_fork();
-    if (pid == 0) peer_in_transfer(fds);
+    if (pid == 0) peer_in_transfer(fds, told[1]);
     for (size_t i = 0; i < TRANSFERS; i++) {
         char *at = bytes + i * TRANSFER_BYTES;
         close_far(fds[i][1]);
@@ -227,7 +230,13 @@ static void trouble_peer_is_killed_in_transfer(void **state) {
             ferry_send(loop, &p[i].op, fds[i][0], at, TRANSFER_BYTES, 0, probe_done);
         }
     }
-    run_for(loop, 50 * MS);
+    char byte;
+    uint64_t start_ns = clock_ns();
+    while (read(told[0], &byte, 1) != 1) { /* the peer has done its part */
+        assert_true(clock_ns() - start_ns < 20 * SECOND);
+        run_for(loop, MS);
+    }
+    run_for(loop, 20 * MS);
     for (int i = 0; i < TRANSFERS; i++) assert_int_equal(p[i].calls, 0);
     assert_int_equal(kill(pid, SIGKILL), 0);
     while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);
@@ -244,6 +253,7 @@ static void trouble_peer_is_killed_in_transfer(void **state) {
         assert_true(p[i].transferred < TRANSFER_BYTES);
     }
     for (int i = 0; i < TRANSFERS; i++) close_near(loop, fds[i][0]);
+    for (int i = 0; i < 2; i++) close_far(told[i]);
     free(bytes);
     finish(loop);
 }
