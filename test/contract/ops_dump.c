@@ -395,10 +395,10 @@ static void ops_dump_linked(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     struct probe first = {.calls = 0}, then = {.calls = 0}, last = {.calls = 0};
-    ferry_timer(loop, &first.op, 200 * MS, 0, 0, probe_done);
+    ferry_timer(loop, &first.op, SECOND, 0, 0, probe_done);
     assert_int_equal(ferry_link(loop, &first.op, &then.op), 0);
     assert_int_equal(look(loop), 1); /* it is not submitted */
-    ferry_timer(loop, &then.op, 50 * MS, 0, 0, probe_done);
+    ferry_timer(loop, &then.op, SECOND / 2, 0, 0, probe_done);
     assert_int_equal(ferry_link(loop, &then.op, &last.op), 0);
     ferry_nop(loop, &last.op, FERRY_BACKGROUND, probe_done);
     run_for(loop, 50 * MS);
