@@ -389,12 +389,16 @@ static struct node **node_at(struct source *source, int32_t number) {
     return at;
 }
 
-static void node_drop(struct node **at) {
-    struct node *node = *at;
-    *at = node->next;
+static void node_free(struct node *node) {
     entries_drop(&node->entries);
     (void)ferry__calls.close(node->fd);
     free(node);
+}
+
+static void node_drop(struct node **at) {
+    struct node *node = *at;
+    *at = node->next;
+    node_free(node);
 }
 
 static bool has_ended(const struct node *node, const struct kevent *event) {
@@ -473,39 +477,49 @@ void ferry__os_watch_close(ferry_fd queue) {
     free(source);
 }
 
-/* A node for what fd is: its number, or an error. fd is the node's, or closed. Under the lock. */
-static int64_t node_add(struct source *source, int fd, const struct stat *about) {
-    for (const struct node *at = source->nodes; at != NULL; at = at->next) {
-        if (at->device != about->st_dev || at->inode != about->st_ino) continue;
-        (void)ferry__calls.close(fd);
-        return at->number;
-    }
-    struct node *node = calloc(1, sizeof *node);
-    if (node == NULL) {
-        (void)ferry__calls.close(fd);
-        return FERRY_ENOMEM;
-    }
-    node->number = ++source->last_number;
-    node->fd = fd;
-    node->device = about->st_dev;
-    node->inode = about->st_ino;
-    node->is_directory = S_ISDIR(about->st_mode);
-    node->next = source->nodes;
-    source->nodes = node;
-    /* Watched before it is looked at: what changes in between is found by the next look. */
-    int error = note(source, fd, SELF, node->number) == 0 ? 0 : ferry__errno();
+static const struct node *node_of(const struct source *source, const struct stat *about) {
+    const struct node *at = source->nodes;
+    while (at != NULL && (at->device != about->st_dev || at->inode != about->st_ino)) at = at->next;
+    return at;
+}
+
+/* Watches it and what is in it: 0 or an error. It is watched before it is looked at, but what comes
+ * of that belongs to nobody yet: see node_add(). */
+static int node_begin(const struct source *source, struct node *node) {
     struct stat now;
-    if (error == 0 && ferry__calls.fstat(fd, &now) == 0 && now.st_nlink == 0) {
+    int error = note(source, node->fd, SELF, node->number) == 0 ? 0 : ferry__errno();
+    if (error == 0 && ferry__calls.fstat(node->fd, &now) == 0 && now.st_nlink == 0) {
         error = FERRY_ENOENT; /* it has gone since it was opened, and nobody will tell */
     }
-    if (error == 0 && node->is_directory) error = entries_read(fd, &node->entries);
+    if (error == 0 && node->is_directory) error = entries_read(node->fd, &node->entries);
     for (size_t i = 0; error == 0 && i < node->entries.count; i++) {
         bool is_empty;
         error = entry_watch(source, node, &node->entries.at[i], &is_empty);
     }
-    if (error == 0) return node->number;
-    node_drop(&source->nodes);
     return error;
+}
+
+/* Takes the node: its number, or that of another for the same file, or an error. To look at what is
+ * in it may take a while, so that it happens without the lock; what has changed meanwhile is found
+ * by another look, and one that has gone by its number of links. */
+static int64_t node_add(struct source *source, struct node *node, const struct stat *about) {
+    int error = node_begin(source, node);
+    struct stat now = {.st_nlink = 0};
+    lock(source);
+    const struct node *same = error == 0 ? node_of(source, about) : NULL;
+    int64_t number = error != 0 ? error : same != NULL ? same->number : node->number;
+    if (error == 0 && same == NULL) {
+        node->next = source->nodes;
+        source->nodes = node;
+        if (node->is_directory) compare(source, node);
+        if (ferry__calls.fstat(node->fd, &now) != 0 || now.st_nlink == 0) {
+            number = FERRY_ENOENT;
+            node_drop(&source->nodes);
+        }
+    }
+    unlock(source);
+    if (error != 0 || same != NULL) node_free(node);
+    return number;
 }
 
 int64_t ferry__os_watch_add(ferry_fd queue, const char *path) {
@@ -513,14 +527,24 @@ int64_t ferry__os_watch_add(ferry_fd queue, const char *path) {
     struct stat about;
     int fd = ferry__file_calls.openat(AT_FDCWD, path, OPEN_FLAGS, 0);
     if (fd < 0) return ferry__errno();
-    if (ferry__calls.fstat(fd, &about) != 0) {
-        int error = ferry__errno();
+    struct node *node = calloc(1, sizeof *node);
+    if (node == NULL || ferry__calls.fstat(fd, &about) != 0) {
+        int error = node == NULL ? FERRY_ENOMEM : ferry__errno();
         (void)ferry__calls.close(fd);
+        free(node);
         return error;
     }
     lock(source);
-    int64_t number = node_add(source, fd, &about);
+    const struct node *same = node_of(source, &about);
+    int64_t number = same != NULL ? same->number : 0;
+    *node = (struct node){.number = same != NULL ? 0 : ++source->last_number,
+                          .fd = fd,
+                          .device = about.st_dev,
+                          .inode = about.st_ino,
+                          .is_directory = S_ISDIR(about.st_mode)};
     unlock(source);
+    if (same == NULL) return node_add(source, node, &about);
+    node_free(node);
     return number;
 }
 
