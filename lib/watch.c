@@ -429,6 +429,7 @@ void ferry__watch_quiet(ferry_loop *loop) {
     all->ready.bits |= BIT_CANCEL;
     /* Bounded, in case that the system refuses: closing the backend ends it too, only later. */
     for (unsigned i = 0; all->armed && i < QUIET_TRIES; i++) {
+        if (loop->backend->begin != NULL) loop->backend->begin(loop);
         if (i % 16 == 0) (void)loop->backend->cancel(loop, &all->ready);
         (void)loop->backend->wait(loop, ferry__time_add(ferry__os_clock(), QUIET_NS));
         while (ferry__records_any(loop)) {

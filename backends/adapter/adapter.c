@@ -271,6 +271,7 @@ void ferry__adapter_begin(ferry_loop *loop) {
 }
 
 static void finish(struct adapter *adapter) {
+    FERRY__ASSERT(adapter->alone); /* the turn has begun */
     adapter->alone = !adapter->has_thread;
     adapter_release(adapter);
 }
