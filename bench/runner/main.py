@@ -90,6 +90,20 @@ def measure_echo(build, backends, full, progress):
     return lines, goals, notes
 
 
+def measure_modes(build, backends, progress):
+    """What the adapter's modes cost beside each other: a line for each case."""
+    goals = []
+    for name in backends:
+        if name == "uring":
+            continue
+        commands = {mode: ["env", f"FERRY_ADAPTER={mode}", f"{build}/bench/echo_ferry", "--backend",
+                           name] for mode in ("auto", "inline", "dedicated")}
+        for case in echo.Case(1, 64), ECHO:
+            rounds, _ = echo.measure(build, commands, case, 21, 250, progress)
+            goals += report.mode_goals(rounds, f"ferry {name}", case.name(), case is not ECHO)
+    return goals
+
+
 def measure_copy(build, backends, full, progress):
     commands = copy_commands(build, backends)
     instructions, goals = {}, []
@@ -182,6 +196,7 @@ def run(build, full):
         http_lines, http_goals = measure_http(build, backends, full, progress)
         idle_goals = measure_idle(build, backends, progress)
         read_goals = measure_reads(build, backends, progress)
+        mode_goals = measure_modes(build, backends, progress) if full else []
         parts = measure_parts(build, backends, progress) if full else []
     finally:
         progress.end()
@@ -192,7 +207,8 @@ def run(build, full):
     if parts:
         print("\nparts, median of 7 runs\n" + "\n".join(parts))
     print("\ngoals (the lower and upper quartile in brackets)")
-    print("\n".join(goals + copy_goals + http_goals + idle_goals + read_goals + notes))
+    print("\n".join(goals + mode_goals + copy_goals + http_goals + idle_goals + read_goals
+                    + notes))
     print(f"every byte was compared; it took {time.monotonic() - began:.0f} s")
 
 

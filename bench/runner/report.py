@@ -84,6 +84,16 @@ def adapter_goals(rounds, subject, case, instructions):
     return lines
 
 
+def mode_goals(rounds, subject, case, is_goal):
+    """What a thread that stands in costs, and one that does it all, beside none."""
+    auto = ratios(rounds, "auto", "inline", "cpu_ns")
+    dedicated = ratios(rounds, "dedicated", "inline", "cpu_ns")
+    rate = ratios(rounds, "dedicated", "inline", "rate")
+    limit = f" (<= 1.05): {verdict(auto[1] <= 1.05)}" if is_goal else ""
+    return [f"  {subject}, {case}: CPU per message auto {spread(auto)} x inline{limit}; dedicated "
+            f"{spread(dedicated)} x inline, messages per second {spread(rate)} x"]
+
+
 def echo_goals(rounds, subject, instructions):
     """What Ferry has to reach in the echo, and whether the peer is good enough to be a limit."""
     peer_text = ratios(rounds, "liburing", "epoll", "cpu_ns")
