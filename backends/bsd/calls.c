@@ -93,44 +93,52 @@ static ssize_t pwritev_nowait(int fd, const struct iovec *vecs, int count, off_t
     return preadv_nowait(fd, vecs, count, offset);
 }
 
-struct ferry__calls ferry__calls = {
-    FERRY__CALLS_COMMON,
-    .accept = accept_plain,
-    .poll_ns = poll_ns,
-    .socket = socket_plain,
-    .socketpair = socketpair_plain,
-    .pipe = pipe_plain,
-    .preadv_nowait = preadv_nowait,
-    .pwritev_nowait = pwritev_nowait,
-};
+struct ferry__calls ferry__calls = {FERRY__CALLS_ALL};
 
 /* ---- Files ------------------------------------------------------------------------------- */
 
-/* Each its own way to what readdir(3) is made of. macOS has none, see list_macos.c. */
-#if defined(__FreeBSD__) || defined(__DragonFly__)
+/* fsync(2) leaves it in the disk's own cache on macOS. */
+static int sync_all(int fd) {
+#ifdef F_FULLFSYNC
+    if (fcntl(fd, F_FULLFSYNC) == 0) return 0;
+#endif
+    return fsync(fd);
+}
+
+static int sync_data(int fd) {
+#if FERRY__HAS_FDATASYNC
+    return fdatasync(fd);
+#else
+    return sync_all(fd);
+#endif
+}
+
+/* Advice is no promise: where nobody listens it was given all the same. */
+static int fadvise(int fd, off_t offset, off_t len, int advice) {
+#if FERRY__HAS_POSIX_FADVISE
+    return posix_fadvise(fd, offset, len, advice);
+#else
+    struct stat about;
+    (void)offset, (void)len, (void)advice;
+    if (fstat(fd, &about) != 0) return errno;
+    return S_ISFIFO(about.st_mode) || S_ISSOCK(about.st_mode) ? ESPIPE : 0;
+#endif
+}
+
+/* What readdir(3) is made of. macOS has nothing like it: see list_macos.c. */
 static ssize_t getdents_plain(int fd, void *buf, size_t len) {
+#if FERRY__HAS_GETDENTS64 /* under the tests' kevent */
+    return getdents64(fd, buf, len);
+#elif FERRY__HAS_GETDENTS      /* NetBSD, OpenBSD */
+    return getdents(fd, buf, len);
+#elif FERRY__HAS_GETDIRENTRIES /* FreeBSD, DragonFly */
     off_t place;
     return getdirentries(fd, buf, len, &place);
-}
-#elif defined(__NetBSD__) || defined(__OpenBSD__)
-static ssize_t getdents_plain(int fd, void *buf, size_t len) {
-    return getdents(fd, buf, len);
-}
-#elif defined(__linux__) /* under the tests' kevent */
-static ssize_t getdents_plain(int fd, void *buf, size_t len) {
-    return getdents64(fd, buf, len);
-}
+#else
+    (void)fd, (void)buf, (void)len;
+    errno = ENOSYS;
+    return -1;
 #endif
+}
 
-struct ferry__file_calls ferry__file_calls = {
-    FERRY__FILE_CALLS_COMMON,
-#if FERRY__HAS_FDATASYNC
-    .sync_data = fdatasync,
-#endif
-#if FERRY__HAS_POSIX_FADVISE
-    .fadvise = posix_fadvise,
-#endif
-#ifndef __APPLE__
-    .getdents = getdents_plain,
-#endif
-};
+struct ferry__file_calls ferry__file_calls = {FERRY__FILE_CALLS_ALL};

@@ -6,6 +6,7 @@
  */
 #include "../posix/calls.h"
 #include "../posix/file_calls.h"
+#include "../posix/missing.h"
 #include "../posix/system.h"
 #include "core.h"
 
@@ -20,7 +21,7 @@ static int64_t told(int result) {
 
 /* ---- Names, space ------------------------------------------------------------------------ */
 
-#ifdef __APPLE__
+#ifdef RENAME_EXCL /* macOS */
 
 int64_t ferry__system_rename(const ferry_op *op, int dir, int new_dir) {
     const char *new_path = (const char *)(uintptr_t)op->offset;
@@ -95,41 +96,6 @@ int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len) {
 
 #endif
 
-/* fsync(2) leaves it in the disk's own cache on macOS. */
-static int sync_whole(int fd) {
-#ifdef F_FULLFSYNC
-    if (fcntl(fd, F_FULLFSYNC) == 0) return 0;
-#endif
-    return ferry__file_calls.fsync(fd);
-}
-
-int64_t ferry__system_sync(int fd, bool data_alone) {
-    int result = data_alone && ferry__file_calls.sync_data != NULL ? ferry__file_calls.sync_data(fd)
-                                                                   : sync_whole(fd);
-    return told(result);
-}
-
-/* Advice is no promise: where nobody listens it was given all the same. */
-int64_t ferry__system_advise(int fd, uint64_t offset, uint64_t len, uint64_t advice) {
-#if FERRY__HAS_POSIX_FADVISE
-    static const int advices[] = {
-        [FERRY_ADVICE_NORMAL] = POSIX_FADV_NORMAL,
-        [FERRY_ADVICE_SEQUENTIAL] = POSIX_FADV_SEQUENTIAL,
-        [FERRY_ADVICE_RANDOM] = POSIX_FADV_RANDOM,
-        [FERRY_ADVICE_WILL_NEED] = POSIX_FADV_WILLNEED,
-        [FERRY_ADVICE_DONT_NEED] = POSIX_FADV_DONTNEED,
-        [FERRY_ADVICE_ONCE] = POSIX_FADV_NOREUSE,
-    };
-    return ferry_error_from_system(
-        ferry__file_calls.fadvise(fd, (off_t)offset, (off_t)len, advices[advice]));
-#else
-    struct stat about;
-    (void)offset, (void)len, (void)advice;
-    if (ferry__calls.fstat(fd, &about) != 0) return ferry__errno();
-    return S_ISFIFO(about.st_mode) || S_ISSOCK(about.st_mode) ? FERRY_ESPIPE : 0;
-#endif
-}
-
 /* FreeBSD has copy_file_range(2) since 13; here it would be one more way for what reading and
  * writing do as well. */
 int64_t ferry__system_copy(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t len) {
@@ -145,19 +111,10 @@ static int64_t time_ns(const struct timespec *time) {
     return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
-#ifdef __APPLE__
-#define st_atim st_atimespec
-#define st_mtim st_mtimespec
-#define st_ctim st_ctimespec
-#endif
-
-/* OpenBSD has it under a name that is not for programs, Linux not at all. */
+/* Not known to every system, nor to every file system. */
 static int64_t created_ns(const struct stat *from) {
-#if defined(__APPLE__)
-    return time_ns(&from->st_birthtimespec);
-#elif defined(__FreeBSD__) || defined(__NetBSD__)
-    const struct timespec *time = &from->st_birthtim;
-    return time->tv_sec == (time_t)-1 ? 0 : time_ns(time); /* the file system does not know */
+#if FERRY__HAS_BIRTHTIME
+    return from->st_birthtim.tv_sec == (time_t)-1 ? 0 : time_ns(&from->st_birthtim);
 #else
     (void)from;
     return 0;

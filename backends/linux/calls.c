@@ -65,21 +65,12 @@ static ssize_t pwritev_nowait(int fd, const struct iovec *vecs, int count, off_t
     return pwritev2(fd, vecs, count, offset, RWF_NOWAIT);
 }
 
-struct ferry__calls ferry__calls = {
-    FERRY__CALLS_COMMON,
-    .accept = accept_plain,
-    .poll_ns = poll_ns,
-    .socket = socket_plain,
-    .socketpair = socketpair_plain,
-    .pipe = pipe_plain,
-    .preadv_nowait = preadv_nowait,
-    .pwritev_nowait = pwritev_nowait,
-};
+struct ferry__calls ferry__calls = {FERRY__CALLS_ALL};
 
 /* ---- Files ------------------------------------------------------------------------------- */
 
 /* Some C libraries have none of these two. */
-static ssize_t getdents_raw(int fd, void *buf, size_t len) {
+static ssize_t getdents_plain(int fd, void *buf, size_t len) {
     return syscall(SYS_getdents64, fd, buf, len);
 }
 
@@ -92,12 +83,19 @@ static int statx_plain(int dir, const char *path, int flags, unsigned mask, stru
     return statx(dir, path, flags, mask, about);
 }
 
-struct ferry__file_calls ferry__file_calls = {
-    FERRY__FILE_CALLS_COMMON,
-    .sync_data = fdatasync,
-    .fadvise = posix_fadvise,
-    .getdents = getdents_raw,
-};
+static int sync_all(int fd) {
+    return fsync(fd);
+}
+
+static int sync_data(int fd) {
+    return fdatasync(fd);
+}
+
+static int fadvise(int fd, off_t offset, off_t len, int advice) {
+    return posix_fadvise(fd, offset, len, advice);
+}
+
+struct ferry__file_calls ferry__file_calls = {FERRY__FILE_CALLS_ALL};
 
 static int locked_limit(struct rlimit *limit) {
     return getrlimit(RLIMIT_MEMLOCK, limit);

@@ -33,24 +33,6 @@ int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len) {
     return result == 0 ? 0 : ferry__errno();
 }
 
-int64_t ferry__system_sync(int fd, bool data_alone) {
-    int result = data_alone ? ferry__file_calls.sync_data(fd) : ferry__file_calls.fsync(fd);
-    return result == 0 ? 0 : ferry__errno();
-}
-
-int64_t ferry__system_advise(int fd, uint64_t offset, uint64_t len, uint64_t advice) {
-    static const int advices[] = {
-        [FERRY_ADVICE_NORMAL] = POSIX_FADV_NORMAL,
-        [FERRY_ADVICE_SEQUENTIAL] = POSIX_FADV_SEQUENTIAL,
-        [FERRY_ADVICE_RANDOM] = POSIX_FADV_RANDOM,
-        [FERRY_ADVICE_WILL_NEED] = POSIX_FADV_WILLNEED,
-        [FERRY_ADVICE_DONT_NEED] = POSIX_FADV_DONTNEED,
-        [FERRY_ADVICE_ONCE] = POSIX_FADV_NOREUSE,
-    };
-    return ferry_error_from_system(
-        ferry__file_calls.fadvise(fd, (off_t)offset, (off_t)len, advices[advice]));
-}
-
 /* ---- Copying ----------------------------------------------------------------------------- */
 
 int64_t ferry__system_copy(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t len) {

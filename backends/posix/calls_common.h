@@ -70,7 +70,9 @@ static inline int status_flags(int fd) {
     return fcntl(fd, F_GETFL);
 }
 
-#define FERRY__CALLS_COMMON                                                                        \
+/* The tables, whole. What is not the C library's own, or above, the system brings under these
+ * names. */
+#define FERRY__CALLS_ALL                                                                           \
     .clock_gettime = clock_gettime, .mmap = mmap, .munmap = munmap, .fd_limit = fd_limit,          \
     .sigaction = sigaction, .fstat = fstat, .getsockopt = getsockopt, .setsockopt = setsockopt,    \
     .ioctl = ioctl_int, .recv = ferry__recv, .recvmsg = recvmsg, .send = ferry__send,              \
@@ -80,14 +82,17 @@ static inline int status_flags(int fd) {
     .ftruncate = ftruncate, .read = read, .write = write, .readv = readv, .writev = writev,        \
     .preadv = preadv, .pwritev = pwritev, .set_blocking = set_blocking, .duplicate = duplicate,    \
     .spawn = posix_spawnp, .waitid = waitid, .kill = kill, .getaddrinfo = getaddrinfo,             \
-    .freeaddrinfo = freeaddrinfo, .thread_create = pthread_create
+    .freeaddrinfo = freeaddrinfo, .thread_create = pthread_create, .accept = accept_plain,         \
+    .poll_ns = poll_ns, .socket = socket_plain, .socketpair = socketpair_plain,                    \
+    .pipe = pipe_plain, .preadv_nowait = preadv_nowait, .pwritev_nowait = pwritev_nowait
 
-#define FERRY__FILE_CALLS_COMMON                                                                   \
+#define FERRY__FILE_CALLS_ALL                                                                      \
     .openat = openat_mode, .mkdirat = mkdirat, .unlinkat = unlinkat, .linkat = linkat,             \
     .symlinkat = symlinkat, .readlinkat = readlinkat, .fchmod = fchmod, .fchmodat = fchmodat,      \
     .fchown = fchown, .fchownat = fchownat, .futimens = futimens, .utimensat = utimensat,          \
     .faccessat = faccessat, .fstatat = fstatat, .realpath = realpath, .pread = pread,              \
-    .pwrite = pwrite, .fsync = fsync, .lseek = lseek, .status_flags = status_flags,                \
+    .pwrite = pwrite, .sync_all = sync_all, .sync_data = sync_data, .fadvise = fadvise,            \
+    .getdents = getdents_plain, .lseek = lseek, .status_flags = status_flags,                      \
     .getentropy = getentropy
 
 #endif

@@ -33,8 +33,8 @@ struct ferry__file_calls {
     char *(*realpath)(const char *, char *);
     ssize_t (*pread)(int, void *, size_t, off_t);
     ssize_t (*pwrite)(int, const void *, size_t, off_t);
-    int (*fsync)(int);
-    int (*sync_data)(int);
+    int (*sync_all)(int);
+    int (*sync_data)(int);                  /* as much as is needed to read it again */
     int (*fadvise)(int, off_t, off_t, int); /* returns the error */
     off_t (*lseek)(int, off_t, int);
     int (*status_flags)(int); /* fcntl(F_GETFL) */

@@ -361,6 +361,24 @@ static int64_t close_fd(const ferry_op *op) {
     return ferry__calls.close(op->fd) == 0 || errno == EINTR ? 0 : ferry__errno();
 }
 
+static int64_t sync_file(const ferry_op *op) {
+    return told(op->asked & FERRY_DATA ? ferry__file_calls.sync_data(op->fd)
+                                       : ferry__file_calls.sync_all(op->fd));
+}
+
+static int64_t advise(const ferry_op *op) {
+    static const int advices[] = {
+        [FERRY_ADVICE_NORMAL] = POSIX_FADV_NORMAL,
+        [FERRY_ADVICE_SEQUENTIAL] = POSIX_FADV_SEQUENTIAL,
+        [FERRY_ADVICE_RANDOM] = POSIX_FADV_RANDOM,
+        [FERRY_ADVICE_WILL_NEED] = POSIX_FADV_WILLNEED,
+        [FERRY_ADVICE_DONT_NEED] = POSIX_FADV_DONTNEED,
+        [FERRY_ADVICE_ONCE] = POSIX_FADV_NOREUSE,
+    };
+    return ferry_error_from_system(
+        ferry__file_calls.fadvise(op->fd, (off_t)op->offset, (off_t)op->len, advices[op->more]));
+}
+
 static int64_t change_names(const ferry_op *op) {
     const struct ferry__file_calls *calls = &ferry__file_calls;
     int dir = dir_of(op), new_dir = (int)(int64_t)op->more;
@@ -383,7 +401,7 @@ static int64_t perform(ferry_op *op) {
     case FERRY_OP_READV: return transfer(op, true);
     case FERRY_OP_WRITE:
     case FERRY_OP_WRITEV: return transfer(op, false);
-    case FERRY_OP_SYNC: return ferry__system_sync(op->fd, op->asked & FERRY_DATA);
+    case FERRY_OP_SYNC: return sync_file(op);
     case FERRY_OP_STAT:
     case FERRY_OP_STAT_FD: return stat_file(op);
     case FERRY_OP_CLOSE: return close_fd(op);
@@ -397,7 +415,7 @@ static int64_t perform(ferry_op *op) {
     case FERRY_OP_TIMES_FD: return times(op);
     case FERRY_OP_ACCESS: return may(op);
     case FERRY_OP_ALLOCATE: return ferry__system_allocate(op->fd, op->offset, op->len);
-    case FERRY_OP_ADVISE: return ferry__system_advise(op->fd, op->offset, op->len, op->more);
+    case FERRY_OP_ADVISE: return advise(op);
     case FERRY_OP_READLINK: return read_link(op);
     case FERRY_OP_REALPATH: return real_path(op);
     case FERRY_OP_TEMP_FILE:

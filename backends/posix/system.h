@@ -25,10 +25,6 @@ int64_t ferry__system_allocate(int fd, uint64_t offset, uint64_t len);
 int64_t ferry__system_list(int fd, char *buf, size_t len, bool restart);
 /* Copies within the system, at most len bytes: what was copied. FERRY_ENOTSUP: not here. */
 int64_t ferry__system_copy(int from, uint64_t from_offset, int to, uint64_t to_offset, size_t len);
-/* Writes back all that was written, or with data_alone what is needed to read it again. */
-int64_t ferry__system_sync(int fd, bool data_alone);
-/* advice: FERRY_ADVICE_... */
-int64_t ferry__system_advise(int fd, uint64_t offset, uint64_t len, uint64_t advice);
 /* Opens what lies beneath dir: a descriptor, or -1 and errno. */
 int ferry__system_open_beneath(int dir, const char *path, int flags, mode_t mode);
 /* path: NULL for what fd is. */
