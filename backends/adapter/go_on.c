@@ -340,12 +340,11 @@ static FERRY__ALWAYS_INLINE bool receive_plain(struct adapter *adapter, struct a
     struct adapter_side *side = &slot->side[READ_LANE];
     ferry_op *op = side->op;
     if (op == NULL || op->code != FERRY_OP_RECV || op->asked & FERRY_ALL ||
-        !adapter_side_is_fresh(side) || op->len - op->transferred > ADAPTER_SHARE_BYTES) {
+        !adapter_side_is_fresh(side) || op->len > ADAPTER_SHARE_BYTES) {
         return false;
     }
-    size_t len = (size_t)(op->len - op->transferred);
-    ssize_t got = ferry__calls.recv(op->fd, (char *)(uintptr_t)op->buf + op->transferred, len,
-                                    MSG_DONTWAIT);
+    size_t len = (size_t)op->len; /* one that may be short ends with the first bytes */
+    ssize_t got = ferry__calls.recv(op->fd, (void *)(uintptr_t)op->buf, len, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN) side->flags = SIDE_TRIED; /* it was fresh: else SIDE_ENDED */
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     uint32_t flags = RECORD_MORE_THERE;
@@ -383,9 +382,9 @@ void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) 
 /* ---- Events ------------------------------------------------------------------------------ */
 
 /* True if something waits for it. */
-static inline bool side_note(struct adapter_side *side, bool ended) {
-    side->flags &= (uint8_t)~SIDE_TRIED;
-    if (FERRY__UNLIKELY(ended)) side->flags |= SIDE_ENDED;
+static inline bool side_note(struct adapter_side *side, uint32_t ready) {
+    _Static_assert((int)SIDE_ENDED == (int)READY_ENDED, "the same bit");
+    side->flags = (uint8_t)((side->flags & ~(uint32_t)SIDE_TRIED) | (ready & READY_ENDED));
     return side->op != NULL;
 }
 
@@ -396,15 +395,15 @@ static FERRY__ALWAYS_INLINE void note(struct adapter *adapter, const struct ferr
     for (int i = 0; i < count; i++) {
         struct adapter_slot *slot = adapter_slot(adapter, events[i].fd);
         uint32_t ready = events[i].ready;
-        bool wanted = false;
         if (slot->generation != events[i].generation) continue; /* stale */
-        if (ready & READY_IN || slot->is_own) {
-            wanted = side_note(&slot->side[READ_LANE], ready & READY_ENDED) &&
-                     !(receives && adapter->turn_bytes > 0 &&
-                       receive_plain(adapter, slot, &adapter->to_loop));
+        if (ready & READY_OUT && side_note(&slot->side[WRITE_LANE], 0)) {
+            ferry__adapter_queue(adapter, slot);
         }
-        if (ready & READY_OUT && side_note(&slot->side[WRITE_LANE], false)) wanted = true;
-        if (wanted) ferry__adapter_queue(adapter, slot);
+        if ((ready & READY_IN || slot->is_own) && side_note(&slot->side[READ_LANE], ready) &&
+            !(receives && adapter->turn_bytes > 0 &&
+              receive_plain(adapter, slot, &adapter->to_loop))) {
+            ferry__adapter_queue(adapter, slot);
+        }
     }
 }
 

@@ -119,17 +119,17 @@ static int epoll_wait_for(struct ferry__poll *poll, struct ferry__event *events,
     }
     int got = wait_some(poll, raw, max < EVENTS_MAX ? max : EVENTS_MAX, left);
     if (got < 0) return errno == EINTR ? 0 : -errno;
-    int count = 0;
+    struct ferry__event *event = events;
     for (int i = 0; i < got; i++) {
         if (raw[i].data.u64 == UINT64_MAX) {
             poll->woke = true;
             continue;
         }
-        events[count++] = (struct ferry__event){.fd = (ferry_fd)(uint32_t)raw[i].data.u64,
-                                                .generation = (uint32_t)(raw[i].data.u64 >> 32),
-                                                .ready = ready_of(raw[i].events)};
+        *event++ = (struct ferry__event){.fd = (ferry_fd)(uint32_t)raw[i].data.u64,
+                                         .generation = (uint32_t)(raw[i].data.u64 >> 32),
+                                         .ready = ready_of(raw[i].events)};
     }
-    return count;
+    return (int)(event - events);
 }
 
 /* ---- The wake-up ------------------------------------------------------------------------- */
