@@ -95,6 +95,10 @@ struct ferry__backend {
     int (*adopt)(ferry_loop *loop);
     /* Takes one operation: true, or false if there is no room just now. */
     bool (*submit)(ferry_loop *loop, ferry_op *op);
+    /* The same for a plain receive, and for a plain send after begin: most of what servers do, and
+     * there is nothing about them to find out. */
+    bool (*submit_receive)(ferry_loop *loop, ferry_op *op);
+    bool (*submit_send)(ferry_loop *loop, ferry_op *op);
     /* Takes the first `count` sends of a lane, to be sent in one call; the record names the first.
      */
     bool (*submit_gathered)(ferry_loop *loop, ferry_op *first, unsigned count);

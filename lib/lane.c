@@ -280,7 +280,7 @@ static bool flush_ordinary(ferry_loop *loop, struct ferry__slot *slot) {
     if (op == NULL || op != lane->tail || !ferry__slot_is_ordinary(slot) ||
         !ferry__op_is_plain_send(op, OP_LANE) ||
         (slot->lane[READ_LANE].head != NULL && slot->lane[READ_LANE].head->state == OP_LANE) ||
-        !loop->backend->submit(loop, op)) {
+        !loop->backend->submit_send(loop, op)) {
         return false;
     }
     ferry__op_move(op, OP_IN_LANE);

@@ -233,7 +233,7 @@ static FERRY__ALWAYS_INLINE bool submit_ordinary(ferry_loop *loop, ferry_op *op,
     lane->tail = op;
     if (which == WRITE_LANE) {
         ferry__slot_dirty(loop, slot);
-    } else if (FERRY__LIKELY(loop->backend->submit(loop, op))) {
+    } else if (FERRY__LIKELY(loop->backend->submit_receive(loop, op))) {
         ferry__op_move(op, OP_IN_LANE);
     } else {
         ferry__slot_dirty(loop, ferry__slot(loop, op->fd));

@@ -155,13 +155,23 @@ static inline void adapter_used(struct adapter *adapter, enum adapter_feature fe
     atomic_fetch_add_explicit(&adapter->uses[feature], 1, memory_order_relaxed);
 }
 
+/* What has become of its operation, as one number. */
+static inline uint64_t adapter_side_state(const struct adapter_side *side) {
+    uint64_t state;
+    memcpy(&state, &side->moved, sizeof state);
+    return state;
+}
+
 /* May its operation be tried, and has nothing become of it yet? */
 static inline bool adapter_side_is_fresh(const struct adapter_side *side) {
     const struct adapter_side ended = {.flags = SIDE_ENDED};
-    uint64_t is, no_matter;
-    memcpy(&is, &side->moved, sizeof is);
-    memcpy(&no_matter, &ended.moved, sizeof no_matter);
-    return (is & ~no_matter) == 0;
+    return (adapter_side_state(side) & ~adapter_side_state(&ended)) == 0;
+}
+
+/* Would its operation wait, as the last did, and has nothing become of it yet? */
+static inline bool adapter_side_is_drained(const struct adapter_side *side) {
+    const struct adapter_side tried = {.flags = SIDE_TRIED};
+    return adapter_side_state(side) == adapter_side_state(&tried);
 }
 
 static inline struct adapter_slot *adapter_slot(const struct adapter *adapter, ferry_fd fd) {
@@ -231,6 +241,8 @@ uint64_t ferry__adapter_deadline(const struct adapter *adapter, uint64_t deadlin
 /* ---- start.c ----------------------------------------------------------------------------- */
 
 bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op);
+bool ferry__adapter_submit_receive(ferry_loop *loop, ferry_op *op);
+bool ferry__adapter_submit_send(ferry_loop *loop, ferry_op *op);
 bool ferry__adapter_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
 bool ferry__adapter_cancel(ferry_loop *loop, ferry_op *op);
 void ferry__adapter_forget(ferry_loop *loop, ferry_fd fd);
@@ -331,6 +343,8 @@ void ferry__adapter_raise(struct adapter *adapter);
     {                                                                                              \
         .name = its_name, .open = opens, .close = ferry__adapter_close,                            \
         .adopt = ferry__adapter_adopt, .submit = ferry__adapter_submit,                            \
+        .submit_receive = ferry__adapter_submit_receive,                                           \
+        .submit_send = ferry__adapter_submit_send,                                                 \
         .submit_gathered = ferry__adapter_submit_gathered, .cancel = ferry__adapter_cancel,        \
         .begin = ferry__adapter_begin, .wait = ferry__adapter_wait, .read = ferry__adapter_read,   \
         .wake = ferry__adapter_wake, .describe = ferry__adapter_describe,                          \

@@ -248,19 +248,19 @@ static FERRY__NOINLINE bool start_and_release(struct adapter *adapter, ferry_op 
     return taken;
 }
 
-static FERRY__NOINLINE bool submit_any(struct adapter *adapter, ferry_op *op) {
+static FERRY__NOINLINE bool take_and_start(struct adapter *adapter, ferry_op *op) {
     adapter_take(adapter);
     return start_and_release(adapter, op);
 }
 
 /* At a descriptor that is watched and has nothing there is nothing to do but to park it: most of
  * what servers receive begins like that. Nothing is called in between, for the registers' sake. */
-static FERRY__NOINLINE bool submit_receive(struct adapter *adapter, ferry_op *op) {
+bool ferry__adapter_submit_receive(ferry_loop *loop, ferry_op *op) {
+    struct adapter *adapter = adapter_of(loop);
     struct adapter_slot *slot = adapter_slot(adapter, op->fd);
     struct adapter_side *side = &slot->side[READ_LANE];
-    if (!adapter_try_take(adapter)) return submit_any(adapter, op);
-    if (side->op != NULL || side->error != 0 || !(side->flags & SIDE_TRIED) ||
-        !slot->is_registered) {
+    if (!adapter_try_take(adapter)) return take_and_start(adapter, op);
+    if (!slot->is_registered || side->op != NULL || !adapter_side_is_drained(side)) {
         return start_and_release(adapter, op);
     }
     side->op = op;
@@ -281,11 +281,11 @@ static FERRY__NOINLINE void sent_otherwise(struct adapter *adapter, ferry_op *op
 }
 
 /* Most sends are whole at once. With the baton. */
-static FERRY__NOINLINE bool send_at_once(struct adapter *adapter, ferry_op *op) {
+static inline bool send_at_once(struct adapter *adapter, ferry_op *op) {
     const struct adapter_side *side = &adapter_slot(adapter, op->fd)->side[WRITE_LANE];
     size_t len = (size_t)(op->len - op->transferred);
     if (!adapter_has_room(&adapter->to_loop)) return false;
-    if (side->flags & SIDE_TRIED || side->error != 0 || len > INT32_MAX) {
+    if (!adapter_side_is_fresh(side) || len > INT32_MAX) {
         start(adapter, op);
         return true;
     }
@@ -299,20 +299,19 @@ static FERRY__NOINLINE bool send_at_once(struct adapter *adapter, ferry_op *op) 
     return true;
 }
 
-static FERRY__NOINLINE bool submit_send(struct adapter *adapter, ferry_op *op) {
+bool ferry__adapter_submit_send(ferry_loop *loop, ferry_op *op) {
+    struct adapter *adapter = adapter_of(loop);
+    if (FERRY__DEBUG) FERRY__ASSERT(adapter->alone); /* the turn has begun */
+    return send_at_once(adapter, op);
+}
+
+bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op) {
+    struct adapter *adapter = adapter_of(loop);
+    if (op->code != FERRY_OP_SEND || op->bits & BIT_POLLING) return take_and_start(adapter, op);
     adapter_take(adapter);
     bool taken = send_at_once(adapter, op);
     adapter_release(adapter);
     return taken;
-}
-
-/* Each is a function of its own, so that the ordinary ones do not carry the others' luggage. */
-bool ferry__adapter_submit(ferry_loop *loop, ferry_op *op) {
-    struct adapter *adapter = adapter_of(loop);
-    if (op->bits & BIT_POLLING) return submit_any(adapter, op);
-    if (op->code == FERRY_OP_RECV) return submit_receive(adapter, op);
-    if (op->code != FERRY_OP_SEND) return submit_any(adapter, op);
-    return FERRY__LIKELY(adapter->alone) ? send_at_once(adapter, op) : submit_send(adapter, op);
 }
 
 bool ferry__adapter_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {

@@ -175,12 +175,12 @@ static void submit_unusual(ferry_loop *loop, struct io_uring_sqe *sqe, ferry_op 
     }
 }
 
-/* Not a plain transfer, or there is no room just now. */
-static FERRY__NOINLINE bool submit_other(ferry_loop *loop, ferry_op *op, bool is_unusual) {
-    struct io_uring_sqe *sqe;
+bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
+    const ferry_op unusual = {.asked = FERRY_ZEROCOPY | ASKED_MESSAGE, .bits = BIT_POLLING};
+    bool is_unusual = (ferry__op_shape(op) & ferry__op_shape(&unusual)) != 0;
     if (!uring_has_room(loop, uring_of(loop))) return false;
     if (!is_unusual && op->code == FERRY_OP_SENDFILE) return ferry__uring_sendfile(loop, op);
-    sqe = uring_next(uring_of(loop));
+    struct io_uring_sqe *sqe = uring_next(uring_of(loop));
     if (is_unusual) {
         submit_unusual(loop, sqe, op);
     } else if (op->code == FERRY_OP_RECV) {
@@ -194,22 +194,19 @@ static FERRY__NOINLINE bool submit_other(ferry_loop *loop, ferry_op *op, bool is
     return true;
 }
 
-/* Calls nothing for a plain transfer, for the registers' sake. */
-bool ferry__uring_submit(ferry_loop *loop, ferry_op *op) {
-    struct uring *uring = uring_of(loop);
-    const ferry_op unusual = {.asked = FERRY_ZEROCOPY | ASKED_MESSAGE, .bits = BIT_POLLING};
-    bool is_unusual = (ferry__op_shape(op) & ferry__op_shape(&unusual)) != 0;
-    bool receives = op->code == FERRY_OP_RECV;
-    if (FERRY__UNLIKELY(is_unusual || uring_unsubmitted(uring) == uring->sq_entries) ||
-        (!receives && op->code != FERRY_OP_SEND)) {
-        return submit_other(loop, op, is_unusual);
-    }
-    struct io_uring_sqe *sqe = uring_next(uring);
-    if (receives) {
-        prep_recv(loop, sqe, op);
-    } else {
-        prep_send(loop, sqe, op);
-    }
+/* These two call nothing while there is room, for the registers' sake. */
+bool ferry__uring_submit_receive(ferry_loop *loop, ferry_op *op) {
+    if (FERRY__UNLIKELY(uring_is_full(uring_of(loop)))) return ferry__uring_submit(loop, op);
+    struct io_uring_sqe *sqe = uring_next(uring_of(loop));
+    prep_recv(loop, sqe, op);
+    sqe->user_data = (uint64_t)(uintptr_t)op;
+    return true;
+}
+
+bool ferry__uring_submit_send(ferry_loop *loop, ferry_op *op) {
+    if (FERRY__UNLIKELY(uring_is_full(uring_of(loop)))) return ferry__uring_submit(loop, op);
+    struct io_uring_sqe *sqe = uring_next(uring_of(loop));
+    prep_send(loop, sqe, op);
     sqe->user_data = (uint64_t)(uintptr_t)op;
     return true;
 }

@@ -183,6 +183,8 @@ struct uring_kind {
 extern const struct uring_kind ferry__uring_kinds[FERRY_OP_COUNT];
 
 bool ferry__uring_submit(ferry_loop *loop, ferry_op *op);
+bool ferry__uring_submit_receive(ferry_loop *loop, ferry_op *op);
+bool ferry__uring_submit_send(ferry_loop *loop, ferry_op *op);
 bool ferry__uring_submit_gathered(ferry_loop *loop, ferry_op *first, unsigned count);
 bool ferry__uring_cancel(ferry_loop *loop, ferry_op *op);
 /* Which readiness op waits for; 0: none could help. */
@@ -284,10 +286,13 @@ static inline unsigned uring_unsubmitted(const struct uring *uring) {
     return uring->sq_tail - io_uring_smp_load_acquire(uring->ring.sq.khead);
 }
 
+static inline bool uring_is_full(const struct uring *uring) {
+    return uring_unsubmitted(uring) == uring->sq_entries;
+}
+
 /* Is there a free submission entry, or could one be made? */
 static inline bool uring_has_room(ferry_loop *loop, const struct uring *uring) {
-    return FERRY__LIKELY(uring_unsubmitted(uring) != uring->sq_entries) ||
-           ferry__uring_make_room(loop);
+    return FERRY__LIKELY(!uring_is_full(uring)) || ferry__uring_make_room(loop);
 }
 
 /* The next free submission entry. */
