@@ -63,6 +63,8 @@ struct adapter_slot {
     uint32_t next;               /* on adapter->ready or adapter->paused */
     bool is_queued : 1;          /* it is on one of these, perhaps for nothing by now */
     bool is_registered : 1;
+    bool is_speculative : 1; /* on ready without an event: there may be more than was received */
+    bool has_missed : 1;     /* the last time that it was so there was not */
     /* A receive that was not filled has taken all there was: of TCP, and if the poller tells of
      * urgent data, before which a receive stops short. */
     bool short_is_all : 1;

@@ -18,6 +18,7 @@
 
 #define EVENTS_MAX 256
 #define CALLS_MAX 16u
+#define LOOKS_MAX 64u
 #define RECORD_MAX (1u << 30) /* and in one record: its length is a signed number */
 #define ACCEPTS_MAX 16u
 
@@ -32,6 +33,7 @@ enum went {
 /* ---- Lists, the poller ------------------------------------------------------------------- */
 
 void ferry__adapter_queue(struct adapter *adapter, struct adapter_slot *slot) {
+    slot->is_speculative = false;
     if (!slot->is_queued) adapter_push(adapter, &adapter->ready, slot);
 }
 
@@ -112,10 +114,15 @@ static bool is_ready_for_others(const struct adapter *adapter, const ferry_op *o
            ferry__posix_look(op->fd, FERRY_POLL_OUT) != 0;
 }
 
+/* It would wait: from here on an event tells. */
+static void side_tried(struct adapter_side *side) {
+    side->flags = (uint8_t)((side->flags | SIDE_TRIED) & ~SIDE_ENDED);
+}
+
 static enum went would_wait(struct adapter *adapter, struct adapter_side *side, bool sends,
                             struct adapter_out *out) {
     ferry_op *op = side->op;
-    side->flags = (uint8_t)((side->flags | SIDE_TRIED) & ~SIDE_ENDED);
+    side_tried(side);
     if (is_lent(op)) return finish(side, -EAGAIN, 0, out); /* a buffer is not for waiting */
     return is_ready_for_others(adapter, op, sends) ? WENT_PAUSES : WENT_WAITS;
 }
@@ -198,7 +205,7 @@ static enum went accepts(struct adapter_side *side, struct adapter_out *out) {
         if (op == NULL) return WENT_DONE;
         int fd = accept_one(op);
         if (fd == -EAGAIN) {
-            side->flags = (uint8_t)((side->flags | SIDE_TRIED) & ~SIDE_ENDED);
+            side_tried(side);
             return WENT_WAITS;
         }
         if (fd >= 0 && op->asked & FERRY_MULTI) {
@@ -360,22 +367,62 @@ static FERRY__ALWAYS_INLINE bool receive_plain(struct adapter *adapter, struct a
     return true;
 }
 
+static bool is_unlikely(const struct adapter *adapter, uint32_t number) {
+    return number != 0 && adapter->slots[number - 1].is_speculative &&
+           adapter->slots[number - 1].has_missed;
+}
+
+/* Where messages just fill their buffers, or a receive that was not filled tells nothing, the next
+ * is tried for nothing each time; one look at many costs less. Takes those that begin the list, up
+ * to number `last`, off it if there is nothing for them, else behind it. The last of them. */
+static uint32_t sift(struct adapter *adapter, uint32_t last) {
+    struct adapter_list *ready = &adapter->ready;
+    struct pollfd looks[LOOKS_MAX];
+    uint32_t number = 0;
+    nfds_t count = 0;
+    for (uint32_t next = ready->first;
+         count < LOOKS_MAX && number != last && is_unlikely(adapter, next);
+         next = adapter->slots[next - 1].next) {
+        number = next;
+        looks[count++] = (struct pollfd){.fd = (int)(number - 1), .events = POLLIN};
+    }
+    bool failed = ferry__calls.poll(looks, count, 0) < 0; /* a signal: nothing is known then */
+    for (nfds_t i = 0; i < count; i++) {
+        struct adapter_slot *slot = adapter_first(adapter, ready);
+        adapter_pop(ready, slot);
+        if (failed || looks[i].revents != 0) {
+            ferry__adapter_queue(adapter, slot);
+            slot->has_missed = false;
+        } else {
+            side_tried(&slot->side[READ_LANE]);
+        }
+    }
+    return number;
+}
+
 void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) {
     struct adapter_list *ready = &adapter->ready;
-    uint32_t last = ready->last;
+    uint32_t last = ready->last, number = 0;
     bool is_thread = out == &adapter->to_land;
-    while (ready->first != 0 && adapter_has_room(out) && (is_thread || adapter->turn_bytes > 0)) {
-        uint32_t number = ready->first;
+    while (ready->first != 0 && number != last && adapter_has_room(out) &&
+           (is_thread || adapter->turn_bytes > 0)) {
+        number = ready->first;
         struct adapter_slot *slot = &adapter->slots[number - 1];
         if (is_thread && is_wanted(adapter)) {
             adapter->yielded = true;
             return;
         }
+        if (!is_thread && number != last && is_unlikely(adapter, number) &&
+            is_unlikely(adapter, slot->next)) {
+            number = sift(adapter, last);
+            continue;
+        }
         adapter_pop(ready, slot);
-        if (!receive_plain(adapter, slot, out) || slot->side[WRITE_LANE].op != NULL) {
+        bool received = receive_plain(adapter, slot, out);
+        if (slot->is_speculative) slot->has_missed = !received;
+        if (!received || slot->side[WRITE_LANE].op != NULL) {
             ferry__adapter_go_on(adapter, slot, out);
         }
-        if (number == last) return;
     }
 }
 
