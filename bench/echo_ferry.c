@@ -1,7 +1,7 @@
 /* echo_ferry.c - the subject: a TCP echo server on Ferry
  *
- * A connection has one operation that receives and one that sends, and two buffers: as soon as one
- * is filled the receive goes on into the other, and the answer is sent. What arrives while an
+ * A connection has one operation that receives and one that sends, and a buffer: as soon as that is
+ * filled the receive goes on into another, and the answer is sent. What arrives while an
  * answer is still under way waits until that has gone, so that a peer that does not read is read
  * from no more.
  *
@@ -10,19 +10,25 @@
 #include "backend.h"
 #include "serve.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+struct buffer {
+    struct buffer *next; /* unused, too */
+    alignas(64) char bytes[SERVE_BUFFER_BYTES];
+};
+
 struct connection {
     ferry_op receive;
     ferry_op send;
-    unsigned filling; /* the buffer that is filled, or was filled last */
-    size_t waiting;   /* bytes in it that wait for the send before */
-    bool sending;
+    struct buffer *filling; /* that is filled, or was filled last */
+    struct buffer *sending; /* NULL: nothing is being sent */
+    size_t waiting;         /* bytes in filling that wait for the send before */
     bool closing;
-    char buffers[2][SERVE_BUFFER_BYTES];
 };
 
 static ferry_loop *loop;
@@ -33,8 +39,24 @@ static _Noreturn void fail(const char *what, int64_t error) {
     exit(1);
 }
 
+static struct buffer *unused; /* the latest first: it is in the cache */
+
+static struct buffer *buffer_get(void) {
+    struct buffer *buffer = unused;
+    if (buffer == NULL) return serve_connection_get(sizeof *buffer);
+    unused = buffer->next;
+    return buffer;
+}
+
+static void buffer_put(struct buffer *buffer) {
+    buffer->next = unused;
+    unused = buffer;
+}
+
 static void on_closed(ferry_op *op) {
-    serve_connection_put(op->user);
+    struct connection *connection = op->user;
+    buffer_put(connection->filling);
+    free(connection);
 }
 
 /* The operation whose callback runs is idle, and carries the close. The other one ends before it
@@ -50,19 +72,18 @@ static void on_received(ferry_op *op);
 static void on_sent(ferry_op *op);
 
 static void turn_over(struct connection *connection, ferry_fd fd, size_t bytes) {
-    char *filled = connection->buffers[connection->filling];
-    connection->filling ^= 1;
-    connection->sending = true;
-    ferry_recv(loop, &connection->receive, fd, connection->buffers[connection->filling],
-               SERVE_BUFFER_BYTES, 0, on_received);
-    ferry_send(loop, &connection->send, fd, filled, bytes, 0, on_sent);
+    connection->sending = connection->filling;
+    connection->filling = buffer_get();
+    ferry_recv(loop, &connection->receive, fd, connection->filling->bytes, SERVE_BUFFER_BYTES, 0,
+               on_received);
+    ferry_send(loop, &connection->send, fd, connection->sending->bytes, bytes, 0, on_sent);
 }
 
 static void on_received(ferry_op *op) {
     struct connection *connection = ferry_container(op, struct connection, receive);
     if (op->result <= 0) {
         drop(connection, op);
-    } else if (connection->sending) {
+    } else if (connection->sending != NULL) {
         connection->waiting = (size_t)op->result;
     } else {
         turn_over(connection, op->fd, (size_t)op->result);
@@ -72,7 +93,8 @@ static void on_received(ferry_op *op) {
 static void on_sent(ferry_op *op) {
     struct connection *connection = ferry_container(op, struct connection, send);
     size_t waiting = connection->waiting;
-    connection->sending = false;
+    buffer_put(connection->sending);
+    connection->sending = NULL;
     if (op->result < 0) {
         drop(connection, op);
     } else if (waiting != 0 && !connection->closing) {
@@ -83,11 +105,13 @@ static void on_sent(ferry_op *op) {
 
 static void on_accepted(ferry_op *op) {
     if (op->result >= 0) {
-        struct connection *connection = serve_connection_get(sizeof *connection);
+        struct connection *connection = calloc(1, sizeof *connection);
         ferry_fd fd = (ferry_fd)op->result;
+        if (connection == NULL) serve_fail("calloc", ENOMEM);
         serve_accepted(fd);
-        ferry_recv(loop, &connection->receive, fd, connection->buffers[0], SERVE_BUFFER_BYTES, 0,
-                   on_received);
+        connection->filling = buffer_get();
+        ferry_recv(loop, &connection->receive, fd, connection->filling->bytes, SERVE_BUFFER_BYTES,
+                   0, on_received);
     } else if (ending) {
         return;
     } else if (op->result != FERRY_ECONNABORTED) {
