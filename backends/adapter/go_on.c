@@ -73,11 +73,15 @@ static enum went finish(struct adapter_side *side, int64_t result, uint32_t flag
     return WENT_DONE;
 }
 
-/* An error that comes behind some bytes is told by the next try: the system tells it once. */
-static enum went finish_failed(struct adapter_side *side, int64_t error, struct adapter_out *out) {
+/* An error of a socket that comes behind some bytes is told by the next try: the system tells it
+ * once. Files and pipes meet theirs again, if it is still so then. */
+static enum went finish_failed(const struct adapter *adapter, struct adapter_side *side,
+                               int64_t error, struct adapter_out *out) {
+    enum ferry__fd_kind kind = ferry__slot(adapter->loop, side->op->fd)->kind;
+    bool is_socket = kind == KIND_STREAM || kind == KIND_MESSAGE || kind == KIND_SEQPACKET;
     if (side->moved == 0) return finish(side, error, 0, out);
-    if (error == -EFAULT) return finish(side, side->moved, 0, out); /* of this memory alone */
-    side->error = (uint16_t)-error;
+    /* A bad address is of this memory alone. */
+    if (is_socket && error != -EFAULT) side->error = (uint16_t)-error;
     return finish(side, side->moved, 0, out);
 }
 
@@ -170,7 +174,7 @@ static enum went transfer(struct adapter *adapter, struct adapter_slot *slot,
         int64_t n = call(adapter, side);
         if (n == -EAGAIN) return would_wait(adapter, side, sends, out);
         if (n == -EBUSY) return WENT_WORKS;
-        if (n < 0) return finish_failed(side, n, out);
+        if (n < 0) return finish_failed(adapter, side, n, out);
         side->moved += (uint32_t)n;
         if (!sends) adapter->turn_bytes -= n;
         if (!sends && took_all(slot, side, n, wanted)) side->flags |= SIDE_TRIED;
@@ -275,7 +279,7 @@ static enum went side_go_on(struct adapter *adapter, struct adapter_slot *slot,
         if (side->error != 0) {
             int error = side->error;
             side->error = 0;
-            return finish_failed(side, -error, out);
+            return finish_failed(adapter, side, -error, out);
         }
         return finish(side, side->moved, side->flags & SIDE_EOF ? RECORD_EOF : 0, out);
     }
