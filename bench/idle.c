@@ -2,8 +2,10 @@
  *
  * A server that echoes through a buffer pool, with one multishot receive per connection; a client
  * in a process of its own opens all the connections, has one message echoed on each, compares it,
- * and leaves them open. Then the growth of the server's VmRSS since its loop and its pool were open
- * is divided by the connections: operations, the library's own, and whatever the allocator took.
+ * and leaves them open. Then the growth of the server's RssAnon since its loop and its pool were
+ * open is divided by the connections: operations, the library's own, and whatever the allocator
+ * took. (VmRSS would count pages of programs and libraries as well, which the kernel maps by the
+ * dozen when one of them is first executed.)
  *
  * Prints "idle", the bytes per connection, and how many connections there were.
  *
@@ -69,9 +71,9 @@ static long resident_bytes(void) {
     char line[256];
     long kib = -1;
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "VmRSS: %ld kB", &kib) == 1) break;
+        if (sscanf(line, "RssAnon: %ld kB", &kib) == 1) break;
     }
-    if (kib < 0) fail("/proc/self/status", "no VmRSS there");
+    if (kib < 0) fail("/proc/self/status", "no RssAnon there");
     fclose(file);
     return kib * 1024;
 }
