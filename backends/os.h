@@ -23,11 +23,16 @@ void ferry__os_sleep(uint64_t ns); /* waits, or less if a signal comes in */
 /* Zeroed address space that costs memory only where it is touched; NULL if refused. */
 void *ferry__os_reserve(size_t bytes);
 void ferry__os_unreserve(void *memory, size_t bytes);
+/* The same for a table of which most is never touched: usable only where it was committed, on
+ * systems that count what could be touched; elsewhere committing does nothing. False: out of
+ * memory. */
+void *ferry__os_reserve_table(size_t bytes);
+bool ferry__os_commit(void *memory, size_t bytes);
 
 /* NULL if not set, or if the program runs with more rights than its user has. */
 const char *ferry__os_environment(const char *name);
 
-/* How many descriptor numbers there can be at most in this process. */
+/* How many descriptor numbers (ferry__fd_number()) there can be at most in this process. */
 uint32_t ferry__os_fd_limit(void);
 
 /* Ignores SIGPIPE if it is at its default. */
@@ -193,7 +198,7 @@ struct ferry__change {
 };
 
 /* A descriptor that becomes readable when anything watched changes, or an error. */
-int ferry__os_watch_open(void);
+ferry_fd ferry__os_watch_open(void);
 void ferry__os_watch_close(ferry_fd source);
 /* Watches one more file: its number, the same if it is watched already, or an error. Looks the path
  * up, so that it may wait. Any thread. */

@@ -40,7 +40,7 @@
 extern "C" {
 #endif
 
-#if defined(FERRY_BUILD) && defined(__GNUC__)
+#if defined(FERRY_BUILD) && defined(__GNUC__) && !defined(_WIN32)
 #define FERRY_API __attribute__((visibility("default")))
 #else
 #define FERRY_API
@@ -170,6 +170,11 @@ typedef int ferry_fd;
 #endif
 
 #define FERRY_FD_NONE ((ferry_fd)-1)
+
+/* A standard stream of this process: 0 input, 1 output, 2 errors. Elsewhere than on Windows that
+ * number itself. FERRY_EINVAL: another number; FERRY_EBADF: the process has none (Windows). Any
+ * thread. GetStdHandle(). */
+FERRY_API ferry_fd ferry_standard_fd(int which);
 
 /* One piece of a vectored transfer: the layout of the system's own (struct iovec, WSABUF), so that
  * an array of those can be handed over as it is. */
@@ -335,6 +340,9 @@ struct ferry_op {
         uint64_t when; /* ns on the loop's clock */
         ferry_op *prev, *next;
     } timer; /* its deadline, or its expiry if it is a timer */
+#ifdef _WIN32
+    uint64_t system[7]; /* the OVERLAPPED, and where Windows writes beside it */
+#endif
 };
 
 /* From an operation back to the struct of yours that holds it:
@@ -435,7 +443,7 @@ FERRY_API const char *ferry_op_name(unsigned code);
 
 /* ---- The loop ---------------------------------------------------------------------------- */
 
-enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_EPOLL, FERRY_KQUEUE, FERRY_NONE };
+enum ferry_backend { FERRY_AUTO, FERRY_URING, FERRY_EPOLL, FERRY_KQUEUE, FERRY_IOCP, FERRY_NONE };
 
 /* Where the system says no more than that a descriptor is ready (epoll, kqueue), an adapter makes
  * completions of that: who does its work? */
@@ -461,7 +469,7 @@ enum ferry_adapter {
 typedef struct ferry_config {
     size_t size;                 /* sizeof(ferry_config): tells which fields there are */
     enum ferry_backend backend;  /* FERRY_AUTO tries the best first. The environment's FERRY_BACKEND
-                                    (auto, uring, epoll, kqueue, none) overrides, not in
+                                    (auto, uring, epoll, kqueue, iocp, none) overrides, not in
                                     privileged programs. */
     uint32_t flags;              /* FERRY_KEEP_SIGPIPE, ... */
     uint32_t submission_entries; /* size of the submission queue, 0: 256. Bounds nothing. */

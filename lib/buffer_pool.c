@@ -278,9 +278,9 @@ _Static_assert(sizeof(struct message_head) == FERRY_MSG_ROOM, "as the header say
 
 void ferry__pool_message(ferry_buffer *buffer) {
     struct message_head *head = buffer->data;
-    size_t room = buffer->pool->size - FERRY_MSG_ROOM;
     head->addr.len = 0;
-    buffer->vec = (ferry_vec){.data = (char *)buffer->data + FERRY_MSG_ROOM, .len = room};
+    buffer->vec = ferry__vec((char *)buffer->data + FERRY_MSG_ROOM,
+                             buffer->pool->size - FERRY_MSG_ROOM);
     buffer->msg = (ferry_msg){.vecs = &buffer->vec,
                               .count = 1,
                               .addr = &head->addr,
@@ -289,7 +289,7 @@ void ferry__pool_message(ferry_buffer *buffer) {
 }
 
 static void message_lend(ferry_buffer *buffer, uint64_t len) {
-    buffer->vec.len = len;
+    buffer->vec = ferry__vec(buffer->vec.data, (size_t)len);
     buffer->data = buffer->vec.data;
 }
 

@@ -212,7 +212,24 @@ static inline ferry_op *ferry__list_next(const struct ferry__list *list, const f
     return op == list->tail ? NULL : op->link.next;
 }
 
+/* A vector; its length fits, as no buffer of a pool or of one try is longer than 32 bits can tell.
+ */
+static inline ferry_vec ferry__vec(void *data, size_t len) {
+    ferry_vec vec = {.data = data};
+    vec.len = (unsigned long)len;
+    return vec;
+}
+
 /* ---- Descriptors ------------------------------------------------------------------------- */
+
+/* Where a descriptor stands in tables, and back. */
+static inline uint64_t ferry__fd_number(ferry_fd fd) {
+    return (uint64_t)fd >> FERRY__FD_SHIFT;
+}
+
+static inline ferry_fd ferry__fd_of(int64_t number) {
+    return (ferry_fd)(number * (1 << FERRY__FD_SHIFT));
+}
 
 enum {
     SLOT_CLOSING = 1 << 0, /* a close was submitted and not yet handed to the system */
@@ -337,7 +354,8 @@ struct ferry_loop {
     const struct ferry__backend *backend;
     void *system; /* the backend's own */
     struct ferry__slot *slots;
-    uint32_t slot_count;
+    uint32_t slot_count;                          /* usable so far, and */
+    uint32_t slot_limit;                          /* how many there can be */
     uint32_t gate;                                /* GATE_... */
     uint32_t fork_count;                          /* ferry__os_fork_count when it was opened */
     struct ferry__slot *dirty_first, *dirty_last; /* slots to start something in */
@@ -369,7 +387,7 @@ struct ferry_loop {
     uint32_t cancels_owed;
     uint32_t stopping;  /* operations that the backend was asked to end and that have not */
     bool cancel_missed; /* a cancel did not find its operation: ask again for those */
-    int32_t slot_top;   /* highest slot in use so far, -1 none */
+    int64_t slot_top;   /* highest slot in use so far, -1 none */
 
     uint64_t pause_ns;    /* how long accepts pause now */
     uint64_t pause_until; /* when the first of paused is tried again; UINT64_MAX: none */
@@ -586,6 +604,13 @@ void ferry__lane_restart(ferry_loop *loop, ferry_op *op);
 void ferry__lane_flush(ferry_loop *loop);
 /* The system handed this number out: whatever was known of it is void. */
 void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind);
+/* Makes a slot for a descriptor if there can be one: 0, FERRY_EMFILE, or FERRY_ENOMEM. */
+int ferry__slot_provide(ferry_loop *loop, ferry_fd fd);
+/* It has been used. */
+static inline void ferry__slot_used(ferry_loop *loop, ferry_fd fd) {
+    int64_t number = (int64_t)ferry__fd_number(fd);
+    if (number > loop->slot_top) loop->slot_top = number;
+}
 /* What a descriptor is (enum ferry__fd_kind), or the error with which a submit on it ends. ask: the
  * system, if that is not known. */
 int ferry__slot_kind(ferry_loop *loop, ferry_fd fd, bool ask);
@@ -610,8 +635,13 @@ static inline bool ferry__slot_is_ordinary(const struct ferry__slot *slot) {
     return (is & mask) == want;
 }
 
+/* Is there a slot for it by now? Only then may it be asked for. */
+static inline bool ferry__slot_is_there(const ferry_loop *loop, ferry_fd fd) {
+    return ferry__fd_number(fd) < loop->slot_count;
+}
+
 static inline struct ferry__slot *ferry__slot(const ferry_loop *loop, ferry_fd fd) {
-    return &loop->slots[fd];
+    return &loop->slots[ferry__fd_number(fd)];
 }
 
 /* A message cannot be taken in pieces. */

@@ -91,7 +91,7 @@ static void target_write(struct dump *dump, const ferry_op *op) {
     char *text = dump->target;
     text[0] = '\0';
     bool told = op->state != OP_DONE && target_of_kind(text, op);
-    if (!told && op->fd >= 0 && (uint64_t)op->fd < dump->loop->slot_count) {
+    if (!told && op->fd >= 0 && ferry__slot_is_there(dump->loop, op->fd)) {
         snprintf(text, TARGET_MAX, "%s", fd_kind_name(ferry__slot(dump->loop, op->fd)->kind));
     }
     for (; *text != '\0'; text++) { /* a name may hold anything: one line stays one line */

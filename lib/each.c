@@ -126,7 +126,7 @@ bool ferry__each(ferry_loop *loop, ferry__visit *fn, void *context) {
     for (const struct ferry__place *place = ferry__places; place->state != OP_IDLE; place++) {
         each_of_list(&visitor, ferry__place_list(loop, place));
     }
-    for (int32_t fd = 0; fd <= loop->slot_top; fd++) each_of_slot(&visitor, &loop->slots[fd]);
+    for (int64_t i = 0; i <= loop->slot_top; i++) each_of_slot(&visitor, &loop->slots[i]);
     each_in_wheel(&visitor, &loop->wheel);
     each_timer(&visitor, loop->to_stamp);
     each_linked(&visitor, loop);

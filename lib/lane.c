@@ -212,6 +212,21 @@ static int lane_of(const ferry_op *op, enum ferry__fd_kind kind) {
     return -1;
 }
 
+int ferry__slot_provide(ferry_loop *loop, ferry_fd fd) {
+    uint64_t number = ferry__fd_number(fd);
+    if (FERRY__LIKELY(number < loop->slot_count)) return 0;
+    if (number >= loop->slot_limit) return FERRY_EMFILE;
+    uint64_t count = (number / FERRY__SLOTS_MORE + 1) * FERRY__SLOTS_MORE;
+    if (count > loop->slot_limit) count = loop->slot_limit;
+    size_t more = (size_t)count - loop->slot_count;
+    if (!ferry__os_commit(&loop->slots[loop->slot_count], more * sizeof *loop->slots) ||
+        !ferry__os_commit(&loop->spares[loop->slot_count], more * sizeof *loop->spares)) {
+        return FERRY_ENOMEM;
+    }
+    loop->slot_count = (uint32_t)count;
+    return 0;
+}
+
 static int ask_kind(ferry_loop *loop, ferry_fd fd) {
     loop->stats.system_others++;
     return ferry__os_fd_kind(fd);
@@ -226,7 +241,7 @@ int ferry__slot_kind(ferry_loop *loop, ferry_fd fd, bool ask) {
             kind = ask_kind(loop, fd);
             if (kind > 0 && !(slot->flags & SLOT_LEAVING)) slot->kind = (uint8_t)kind;
         }
-        if (fd > loop->slot_top) loop->slot_top = fd;
+        ferry__slot_used(loop, fd);
     }
     return kind;
 }
@@ -349,7 +364,7 @@ void ferry__slot_cancel(ferry_loop *loop, ferry_fd fd) {
 
 void ferry_cancel_fd(ferry_loop *loop, ferry_fd fd) {
     ferry__loop_check(loop, NULL);
-    if (fd < 0 || (uint64_t)fd >= loop->slot_count) return;
+    if (fd < 0 || !ferry__slot_is_there(loop, fd)) return;
     ferry__loop_touch(loop);
     ferry__link_stop_fd(loop, fd, false);
     ferry__slot_cancel(loop, fd);
@@ -365,7 +380,7 @@ static void slot_reset(struct ferry__slot *slot, uint16_t flags) {
 
 int ferry_forget(ferry_loop *loop, ferry_fd fd) {
     ferry__loop_check(loop, NULL);
-    if (fd < 0 || (uint64_t)fd >= loop->slot_count) return FERRY_EBADF;
+    if (fd < 0 || ferry__slot_provide(loop, fd) != 0) return FERRY_EBADF;
     struct ferry__slot *slot = ferry__slot(loop, fd);
     if (slot->flags & SLOT_CLOSING) return FERRY_EBADF;
     if (slot->busy > 0) return FERRY_EBUSY;
@@ -375,14 +390,14 @@ int ferry_forget(ferry_loop *loop, ferry_fd fd) {
 }
 
 void ferry__slot_claim(ferry_loop *loop, ferry_fd fd, enum ferry__fd_kind kind) {
-    if ((uint64_t)fd >= loop->slot_count) return;
+    if (ferry__slot_provide(loop, fd) != 0) return;
     struct ferry__slot *slot = ferry__slot(loop, fd);
     if (slot->busy == 0 && !(slot->flags & SLOT_CLOSING)) {
         if (loop->backend->claimed != NULL) loop->backend->claimed(loop, fd);
         slot_reset(slot, 0);
     }
     slot->kind = (uint8_t)kind;
-    if (fd > loop->slot_top) loop->slot_top = fd;
+    ferry__slot_used(loop, fd);
 }
 
 /* ---- Closing ----------------------------------------------------------------------------- */
@@ -395,7 +410,7 @@ void ferry__slot_close(ferry_loop *loop, ferry_op *op) {
         ferry__op_end(loop, op, FERRY_EBADF, 0);
         return;
     }
-    if (op->fd > loop->slot_top) loop->slot_top = op->fd;
+    ferry__slot_used(loop, op->fd);
     slot->kind = (uint8_t)kind;
     ferry__link_stop_fd(loop, op->fd, true);
     ferry__slot_cancel(loop, op->fd);

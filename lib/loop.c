@@ -46,9 +46,13 @@ static int config_read(ferry_config *config, const ferry_config *given) {
     return 0;
 }
 
-static const char *const backend_names[] = {
-    [FERRY_AUTO] = "auto",     [FERRY_URING] = "uring", [FERRY_EPOLL] = "epoll",
-    [FERRY_KQUEUE] = "kqueue", [FERRY_NONE] = "none",   NULL};
+static const char *const backend_names[] = {[FERRY_AUTO] = "auto",
+                                            [FERRY_URING] = "uring",
+                                            [FERRY_EPOLL] = "epoll",
+                                            [FERRY_KQUEUE] = "kqueue",
+                                            [FERRY_IOCP] = "iocp",
+                                            [FERRY_NONE] = "none",
+                                            NULL};
 static const char *const adapter_names[] = {[FERRY_ADAPTER_AUTO] = "auto",
                                             [FERRY_ADAPTER_DEDICATED] = "dedicated",
                                             [FERRY_ADAPTER_INLINE] = "inline",
@@ -103,10 +107,11 @@ static size_t spares_bytes(uint32_t count) {
 }
 
 static int tables_reserve(ferry_loop *loop) {
-    loop->slot_count = ferry__os_fd_limit();
-    loop->slots = ferry__os_reserve(slots_bytes(loop->slot_count));
-    loop->spares = ferry__os_reserve(spares_bytes(loop->slot_count));
-    return loop->slots == NULL || loop->spares == NULL ? FERRY_ENOMEM : 0;
+    loop->slot_limit = ferry__os_fd_limit();
+    loop->slots = ferry__os_reserve_table(slots_bytes(loop->slot_limit));
+    loop->spares = ferry__os_reserve_table(spares_bytes(loop->slot_limit));
+    if (loop->slots == NULL || loop->spares == NULL) return FERRY_ENOMEM;
+    return ferry__slot_provide(loop, 0);
 }
 
 static int later_reserve(ferry_loop *loop) {
@@ -117,8 +122,8 @@ static int later_reserve(ferry_loop *loop) {
 
 static void loop_free(ferry_loop *loop) {
     ferry__os_unreserve(loop->later.at, (loop->later.mask + 1u) * sizeof *loop->later.at);
-    ferry__os_unreserve(loop->slots, slots_bytes(loop->slot_count));
-    ferry__os_unreserve(loop->spares, spares_bytes(loop->slot_count));
+    ferry__os_unreserve(loop->slots, slots_bytes(loop->slot_limit));
+    ferry__os_unreserve(loop->spares, spares_bytes(loop->slot_limit));
     ferry__measures_free(loop);
     ferry__pieces_free(loop);
     loop->release(loop->raw, loop->allocator_context);
@@ -742,8 +747,8 @@ static void stop_all(ferry_loop *loop) {
     ferry__names_cancel_all(loop);
     ferry__op_stamp(loop); /* timers that have not begun are in the wheel then, too */
     ferry__wheel_each(&loop->wheel, loop, stop_timer);
-    for (ferry_fd fd = 0; fd <= loop->slot_top; fd++) {
-        if (ferry__slot(loop, fd)->busy > 0) ferry__slot_cancel(loop, fd);
+    for (int64_t i = 0; i <= loop->slot_top; i++) {
+        if (loop->slots[i].busy > 0) ferry__slot_cancel(loop, ferry__fd_of(i));
     }
 }
 

@@ -100,8 +100,8 @@ _Static_assert(0 ROWS(COUNT_ROW) == FERRY_OP_COUNT, "each kind of operation has 
 #undef COUNT_ROW
 
 /* On 64-bit POSIX systems; what I/O touches without a deadline lies in the first line. */
-_Static_assert(sizeof(ferry_op) <= 128, "an operation is two cache lines");
-_Static_assert(sizeof(void *) != 8 || offsetof(ferry_op, user) == 64, "I/O stays in the first");
+_Static_assert(sizeof(ferry_op) <= FERRY__OP_BYTES, "an operation is two cache lines, or three");
+_Static_assert(sizeof(void *) != 8 || offsetof(ferry_op, len) + 8 <= 64, "I/O stays in the first");
 
 const char *ferry_op_name(unsigned code) {
     return code < FERRY_OP_COUNT && code != FERRY_OP_NONE ? ferry__op_table[code].name : "?";

@@ -72,6 +72,7 @@ static bool wanted(enum ferry_backend choice, const struct ferry__backend *backe
     case FERRY_URING: return strcmp(backend->name, "uring") == 0;
     case FERRY_EPOLL: return strcmp(backend->name, "epoll") == 0;
     case FERRY_KQUEUE: return strcmp(backend->name, "kqueue") == 0;
+    case FERRY_IOCP: return strcmp(backend->name, "iocp") == 0;
     case FERRY_NONE: return is_none;
     }
     return false;
@@ -120,6 +121,7 @@ int ferry__pick(ferry_loop *loop, const struct ferry__options *options, enum fer
             .backend = choice == FERRY_URING    ? "uring"
                        : choice == FERRY_EPOLL  ? "epoll"
                        : choice == FERRY_KQUEUE ? "kqueue"
+                       : choice == FERRY_IOCP   ? "iocp"
                                                 : "none",
             .error = FERRY_ENOTSUP,
             .reason = "this build of the library does not have it"};

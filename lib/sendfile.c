@@ -19,7 +19,8 @@ int ferry__sendfile_check(ferry_loop *loop, const ferry_op *op) {
     ferry_fd file = ferry__source(op);
     if (op->len > (uint64_t)INT64_MAX || op->offset > (uint64_t)INT64_MAX) return FERRY_EINVAL;
     if (file < 0) return FERRY_EBADF;
-    if ((uint64_t)file >= loop->slot_count) return FERRY_EMFILE;
+    int error = ferry__slot_provide(loop, file);
+    if (error != 0) return error;
     int from = ferry__slot_kind(loop, file, true), to = ferry__slot_kind(loop, op->fd, true);
     if (to < 0) return to;
     if (from < 0) return from;
@@ -60,8 +61,8 @@ static ferry_op *find(const struct ferry__list *lane, ferry_fd file) {
 }
 
 void ferry__sendfile_cancel(ferry_loop *loop, ferry_fd file) {
-    for (ferry_fd fd = 0; fd <= loop->slot_top; fd++) {
-        const struct ferry__list *lane = &ferry__slot(loop, fd)->lane[WRITE_LANE];
+    for (int64_t i = 0; i <= loop->slot_top; i++) {
+        const struct ferry__list *lane = &loop->slots[i].lane[WRITE_LANE];
         for (ferry_op *op = find(lane, file); op != NULL; op = find(lane, file)) {
             ferry__op_stop(loop, op, false);
         }

@@ -57,13 +57,12 @@ static int rare_check(const ferry_loop *loop, ferry_op *op, unsigned checked) {
     return 0;
 }
 
-static int fd_check(const ferry_loop *loop, ferry_fd fd) {
-    if (fd < 0) return FERRY_EBADF;
-    return (uint64_t)fd >= loop->slot_count ? FERRY_EMFILE : 0;
+static int fd_check(ferry_loop *loop, ferry_fd fd) {
+    return fd < 0 ? FERRY_EBADF : ferry__slot_provide(loop, fd);
 }
 
 /* Descriptors that may be the current directory instead, and second ones. */
-static int dirs_check(const ferry_loop *loop, const ferry_op *op, unsigned checked) {
+static int dirs_check(ferry_loop *loop, const ferry_op *op, unsigned checked) {
     int error = 0;
     if (checked & ARG_DIR && op->fd != FERRY_FD_NONE) error = fd_check(loop, op->fd);
     if (error != 0 || !(checked & ARG_SECOND)) return error;
@@ -209,7 +208,7 @@ static FERRY__ALWAYS_INLINE bool submit_ordinary(ferry_loop *loop, ferry_op *op,
                                                  uint64_t len, unsigned flags, ferry_cb *cb) {
     uint32_t unusual = (flags & ~allowed) | loop->gate | op->state;
     if (unusual != OP_IDLE || loop->fork_count != ferry__os_fork_count || op->deadline_ns != 0 ||
-        buf == NULL || len - 1 >= ORDINARY_BYTES_MAX || (uint64_t)fd >= loop->slot_count) {
+        buf == NULL || len - 1 >= ORDINARY_BYTES_MAX || !ferry__slot_is_there(loop, fd)) {
         return false;
     }
     struct ferry__slot *slot = ferry__slot(loop, fd);
@@ -320,7 +319,7 @@ static ferry_op *spare_take(ferry_loop *loop) {
 void ferry_close(ferry_loop *loop, ferry_op *op, ferry_fd fd, unsigned flags, ferry_cb *cb) {
     if (op == NULL) {
         /* Also what keeps the reserve sufficient: at most one of them for each slot. */
-        if (fd < 0 || (uint64_t)fd >= loop->slot_count) return;
+        if (fd < 0 || ferry__slot_provide(loop, fd) != 0) return;
         if (ferry__slot(loop, fd)->flags & SLOT_CLOSING) return;
         op = spare_take(loop);
         if (op == NULL) return;

@@ -77,7 +77,7 @@ static uint32_t verify_slot(const struct ferry__slot *slot) {
 
 static void verify_slots(const ferry_loop *loop) {
     uint32_t dirty = 0, listed = 0;
-    for (int32_t fd = 0; fd <= loop->slot_top; fd++) dirty += verify_slot(&loop->slots[fd]);
+    for (int64_t i = 0; i <= loop->slot_top; i++) dirty += verify_slot(&loop->slots[i]);
     for (const struct ferry__slot *slot = loop->dirty_first; slot != NULL;
          slot = slot->next_dirty) {
         FERRY__ASSERT(slot->flags & SLOT_DIRTY); /* 5 */
@@ -153,8 +153,8 @@ static void each(ferry_loop *loop, const struct ferry__list *list,
 
 void ferry__each_running(ferry_loop *loop, void (*fn)(ferry_loop *, ferry_op *)) {
     each(loop, &loop->running_free, fn);
-    for (int32_t fd = 0; fd <= loop->slot_top; fd++) {
-        struct ferry__slot *slot = &loop->slots[fd];
+    for (int64_t i = 0; i <= loop->slot_top; i++) {
+        struct ferry__slot *slot = &loop->slots[i];
         each(loop, &slot->lane[READ_LANE], fn);
         each(loop, &slot->lane[WRITE_LANE], fn);
         each(loop, &slot->running, fn);

@@ -135,11 +135,12 @@ static void number_release(struct ferry__watches *all, int32_t number) {
 static int watches_make(ferry_loop *loop) {
     struct ferry__watches *all = ferry__os_reserve(sizeof *all);
     if (all == NULL) return FERRY_ENOMEM;
-    int source = ferry__os_watch_open();
-    if (source < 0 || (uint64_t)source >= loop->slot_count) {
+    ferry_fd source = ferry__os_watch_open();
+    int error = source < 0 ? (int)source : ferry__slot_provide(loop, source);
+    if (error != 0) {
         if (source >= 0) ferry__os_watch_close(source);
         ferry__os_unreserve(all, sizeof *all);
-        return source < 0 ? source : FERRY_EMFILE;
+        return error;
     }
     all->source = source;
     loop->watches = all;

@@ -440,7 +440,7 @@ static void entry_changed(struct source *source, struct node *node, const struct
 
 /* ---- A source ---------------------------------------------------------------------------- */
 
-int ferry__os_watch_open(void) {
+ferry_fd ferry__os_watch_open(void) {
     struct source *source = calloc(1, sizeof *source);
     if (source == NULL) return FERRY_ENOMEM;
     source->queue = kqueue();

@@ -28,7 +28,7 @@ static const struct {
     {IN_UNMOUNT, FERRY_CHANGE_UNMOUNTED},     {IN_Q_OVERFLOW, FERRY_CHANGE_OVERFLOW},
 };
 
-int ferry__os_watch_open(void) {
+ferry_fd ferry__os_watch_open(void) {
     int source = ferry__linux_calls.inotify_init(IN_CLOEXEC | IN_NONBLOCK);
     return source >= 0 ? source : ferry__errno();
 }

@@ -41,6 +41,15 @@ void ferry__os_unreserve(void *memory, size_t bytes) {
     if (memory != NULL) (void)ferry__calls.munmap(memory, bytes);
 }
 
+void *ferry__os_reserve_table(size_t bytes) {
+    return ferry__os_reserve(bytes);
+}
+
+bool ferry__os_commit(void *memory, size_t bytes) {
+    (void)memory, (void)bytes;
+    return true;
+}
+
 uint32_t ferry__os_fd_limit(void) {
     struct rlimit limit;
     uint64_t count = 65536;
@@ -86,6 +95,10 @@ static int socket_kind(int fd) {
     if (ferry__calls.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0) return KIND_OTHER;
     if (type == SOCK_STREAM) return KIND_STREAM;
     return type == SOCK_SEQPACKET ? KIND_SEQPACKET : KIND_MESSAGE;
+}
+
+ferry_fd ferry_standard_fd(int which) {
+    return which >= 0 && which <= 2 ? which : FERRY_EINVAL;
 }
 
 int ferry__os_fd_kind(ferry_fd fd) {

@@ -15,7 +15,7 @@ int main(void) {
 
     if (ferry_loop_open(&loop, NULL) < 0) return 1;
     puts("Your name, within five seconds?");
-    ferry_read(loop, &op, 0, name, sizeof name, FERRY_CURRENT, 0, landed);
+    ferry_read(loop, &op, ferry_standard_fd(0), name, sizeof name, FERRY_CURRENT, 0, landed);
     ferry_run(loop, FERRY_RUN_DONE);
     return ferry_loop_close(loop) < 0;
 }

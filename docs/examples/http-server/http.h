@@ -62,6 +62,8 @@ const char *http_status(int status);
 
 /* Writes seconds since 1970 as a date; returns its length. */
 size_t http_date(int64_t seconds, char date[HTTP_DATE_BYTES]);
+/* Seconds since 1970, or HTTP_NEVER if that is no date. */
+int64_t http_date_parse(const char *text);
 
 /* Writes a tag, with its quotes, that another state of the file would not have. */
 void http_tag(uint64_t inode, uint64_t size, int64_t modified_ns, char tag[HTTP_TAG_BYTES]);

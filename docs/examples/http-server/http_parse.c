@@ -5,12 +5,10 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#define _GNU_SOURCE
 #include "http.h"
 
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 /* A piece of the request, where it lies. */
 struct text {
@@ -171,20 +169,12 @@ static void copy(struct text value, char *to, size_t room) {
     to[value.len] = '\0';
 }
 
-/* In the form that is used today, or in one of the two old ones (RFC 9110, 5.6.7). */
 static int64_t date_parse(struct text value) {
-    static const char *const forms[] = {"%a, %d %b %Y %H:%M:%S GMT", "%a, %d-%b-%y %H:%M:%S GMT",
-                                        "%a %b %d %H:%M:%S %Y"};
     char date[64];
     if (value.len >= sizeof date) return HTTP_NEVER;
     memcpy(date, value.at, value.len);
     date[value.len] = '\0';
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        struct tm parts = {0};
-        const char *end = strptime(date, forms[i], &parts);
-        if (end != NULL && *end == '\0') return (int64_t)timegm(&parts);
-    }
-    return HTTP_NEVER;
+    return http_date_parse(date);
 }
 
 static void connection_parse(struct text list, struct http_request *request) {

@@ -2,14 +2,12 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#define _GNU_SOURCE
 #include "http.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 const char *http_status(int status) {
     switch (status) {
@@ -30,15 +28,6 @@ const char *http_status(int status) {
     case 505: return "505 HTTP Version Not Supported";
     default: return "500 Internal Server Error";
     }
-}
-
-size_t http_date(int64_t seconds, char date[HTTP_DATE_BYTES]) {
-    time_t when = (time_t)seconds;
-    struct tm parts;
-    if (gmtime_r(&when, &parts) == NULL) memset(&parts, 0, sizeof parts);
-    size_t len = strftime(date, HTTP_DATE_BYTES, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-    date[len] = '\0';
-    return len;
 }
 
 void http_tag(uint64_t inode, uint64_t size, int64_t modified_ns, char tag[HTTP_TAG_BYTES]) {
@@ -77,14 +66,20 @@ const char *http_type(const char *path) {
     return "application/octet-stream";
 }
 
+static char *append(char *to, const char *text) {
+    size_t len = strlen(text);
+    memcpy(to, text, len);
+    return to + len;
+}
+
 size_t http_escape_html(const char *text, char *to) {
     char *at = to;
     for (; *text != '\0'; text++) {
         switch (*text) {
-        case '&': at = stpcpy(at, "&amp;"); break;
-        case '<': at = stpcpy(at, "&lt;"); break;
-        case '>': at = stpcpy(at, "&gt;"); break;
-        case '"': at = stpcpy(at, "&quot;"); break;
+        case '&': at = append(at, "&amp;"); break;
+        case '<': at = append(at, "&lt;"); break;
+        case '>': at = append(at, "&gt;"); break;
+        case '"': at = append(at, "&quot;"); break;
         default: *at++ = *text;
         }
     }

@@ -5,8 +5,10 @@
 #ifndef FERRY_POSIX_SOCKET_NAMES_H
 #define FERRY_POSIX_SOCKET_NAMES_H
 
-#include "missing.h"
+#include "../missing.h"
 
+#include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -14,6 +16,12 @@
 #include <sys/un.h>
 
 #define NO_LEVEL (-1) /* the system has no such option */
+
+#ifdef __linux__ /* Unix sockets without a file */
+#define HAS_ABSTRACT_NAMES 1
+#else
+#define HAS_ABSTRACT_NAMES 0
+#endif
 
 /* ---- TCP --------------------------------------------------------------------------------- */
 
@@ -35,14 +43,22 @@
 #define KEEP_LEVEL NO_LEVEL
 #endif
 
+/* ---- Levels that other systems do not have ------------------------------------------------- */
+
+#define SHARE_LEVEL SOL_SOCKET /* of SO_REUSEPORT */
+#define CLASS_LEVEL 0          /* by family: IP_TOS, IPV6_TCLASS */
+#define FDS_LEVEL SOL_SOCKET   /* of SCM_RIGHTS */
+
 /* ---- Where a packet was sent to, and is sent from ---------------------------------------- */
 
 #if defined(IP_RECVPKTINFO) /* NetBSD, macOS */
 #define PACKET_INFO IP_RECVPKTINFO
 #define PACKET_CAME IP_PKTINFO
+#define PACKET_GOES IP_PKTINFO
 #elif defined(IP_PKTINFO)
 #define PACKET_INFO IP_PKTINFO
 #define PACKET_CAME IP_PKTINFO
+#define PACKET_GOES IP_PKTINFO
 #else /* FreeBSD, OpenBSD, DragonFly: the address, without the interface */
 #define PACKET_INFO IP_RECVDSTADDR
 #define PACKET_CAME IP_RECVDSTADDR
@@ -70,15 +86,18 @@
 #if defined(SCM_CREDENTIALS)
 #define CREDENTIALS SOL_SOCKET, SO_PASSCRED
 #define CREDENTIALS_CAME SCM_CREDENTIALS
+#define CREDENTIALS_GO SCM_CREDENTIALS
 #define CREDENTIALS_BYTES sizeof(struct ucred)
 #elif defined(__FreeBSD__) || defined(__DragonFly__)
 #define FERRY__CMSGCRED 1
 #define CREDENTIALS NO_LEVEL, 0
 #define CREDENTIALS_CAME SCM_CREDS
+#define CREDENTIALS_GO SCM_CREDS
 #define CREDENTIALS_BYTES sizeof(struct cmsgcred)
 #else
 #define CREDENTIALS NO_LEVEL, 0
 #define CREDENTIALS_CAME (-1)
+#define CREDENTIALS_GO NO_LEVEL
 #define CREDENTIALS_BYTES 0
 #endif
 

@@ -8,6 +8,7 @@
  */
 #include "ferry.h"
 
+#include "control_values.h"
 #include "socket_names.h"
 
 #include <stdbool.h>
@@ -22,7 +23,8 @@ _Static_assert(FERRY_CONTROL_WORDS_ALL * 8 >= CMSG_SPACE(CREDENTIALS_BYTES) +
                                                   CMSG_SPACE(sizeof(struct in6_pktinfo)) +
                                                   3 * CMSG_SPACE(sizeof(int)),
                "room for one of each kind");
-_Static_assert(sizeof(ferry_fd) == sizeof(int), "descriptors lie there as the system has them");
+_Static_assert(sizeof(ferry_fd) == sizeof(int) || FDS_LEVEL == NO_LEVEL,
+               "descriptors lie there as the system has them");
 _Static_assert(UNIT % sizeof(int) == 0, "what follows an item is aligned for descriptors");
 
 /* ---- What came --------------------------------------------------------------------------- */
@@ -50,23 +52,10 @@ static bool fds_read(ferry_control *item) {
 }
 
 static bool credentials_read(ferry_control *item) {
-#if defined(SCM_CREDENTIALS)
-    struct ucred from;
+    ferry__credentials from;
     if (item->len < sizeof from) return false;
     memcpy(&from, item->data, sizeof from);
-    item->pid = from.pid;
-    item->user = from.uid;
-    item->group = from.gid;
-#elif defined(FERRY__CMSGCRED)
-    struct cmsgcred from;
-    if (item->len < sizeof from) return false;
-    memcpy(&from, item->data, sizeof from);
-    item->pid = from.cmcred_pid;
-    item->user = from.cmcred_euid;
-    item->group = from.cmcred_gid;
-#else
-    (void)item;
-#endif
+    ferry__credentials_tell(&from, item);
     return true;
 }
 
@@ -76,31 +65,16 @@ static void addr_set(ferry_addr *addr, const void *from, size_t len) {
     memcpy(addr->data.bytes, from, len);
 }
 
-#ifdef IP_PKTINFO
 static bool packet_read(ferry_control *item) {
-    struct in_pktinfo from;
+    ferry__packet from;
     struct sockaddr_in to = {.sin_family = AF_INET}, local = to;
     if (item->len < sizeof from) return false;
     memcpy(&from, item->data, sizeof from);
-    item->interface_index = (uint32_t)from.ipi_ifindex;
-    to.sin_addr = from.ipi_addr;
-    local.sin_addr = from.ipi_spec_dst;
+    bool told = ferry__packet_tell(&from, &item->interface_index, &to.sin_addr, &local.sin_addr);
     addr_set(&item->to, &to, sizeof to);
-    addr_set(&item->local, &local, sizeof local);
+    addr_set(&item->local, &local, told ? sizeof local : 0);
     return true;
 }
-#else
-/* The address alone. */
-static bool packet_read(ferry_control *item) {
-    struct sockaddr_in to = {.sin_family = AF_INET};
-    if (item->len < sizeof to.sin_addr) return false;
-    memcpy(&to.sin_addr, item->data, sizeof to.sin_addr);
-    item->interface_index = 0;
-    addr_set(&item->to, &to, sizeof to);
-    addr_set(&item->local, &to, IN_MULTICAST(ntohl(to.sin_addr.s_addr)) ? 0 : sizeof to);
-    return true;
-}
-#endif
 
 static bool packet6_read(ferry_control *item) {
     struct in6_pktinfo from;
@@ -131,7 +105,7 @@ struct known {
 
 static const struct known *known_of(int level, int type) {
     static const struct known known[] = {
-        {SOL_SOCKET, SCM_RIGHTS, FERRY_CONTROL_FDS, 0, fds_read},
+        {FDS_LEVEL, SCM_RIGHTS, FERRY_CONTROL_FDS, 0, fds_read},
         {SOL_SOCKET, CREDENTIALS_CAME, FERRY_CONTROL_CREDENTIALS, 0, credentials_read},
         {IPPROTO_IP, PACKET_CAME, FERRY_CONTROL_PACKET, FERRY_INET, packet_read},
         {IPPROTO_IPV6, IPV6_PKTINFO, FERRY_CONTROL_PACKET, FERRY_INET6, packet6_read},
@@ -184,15 +158,9 @@ struct piece {
     size_t len;
     union {
         int number;
-        uint16_t segment;
-#ifdef SCM_CREDENTIALS
-        struct ucred credentials;
-#endif
-#ifdef IP_PKTINFO
-        struct in_pktinfo packet;
-#else
-        struct in_addr packet;
-#endif
+        ferry__segment segment;
+        ferry__credentials credentials;
+        ferry__packet packet;
         struct in6_pktinfo packet6;
     } value;
 };
@@ -206,11 +174,12 @@ static void piece_set(struct piece *piece, int level, int type, const void *data
 
 /* FERRY_INET, FERRY_INET6, or 0. */
 static int family_of(const ferry_addr *addr) {
-    sa_family_t family;
-    if (addr == NULL || addr->len < sizeof family) return 0;
-    memcpy(&family, addr->data.bytes + offsetof(struct sockaddr, sa_family), sizeof family);
-    if (family == AF_INET && addr->len >= sizeof(struct sockaddr_in)) return FERRY_INET;
-    return family == AF_INET6 && addr->len >= sizeof(struct sockaddr_in6) ? FERRY_INET6 : 0;
+    struct sockaddr any;
+    size_t head = offsetof(struct sockaddr, sa_data);
+    if (addr == NULL || addr->len < head) return 0;
+    memcpy(&any, addr->data.bytes, head);
+    if (any.sa_family == AF_INET && addr->len >= sizeof(struct sockaddr_in)) return FERRY_INET;
+    return any.sa_family == AF_INET6 && addr->len >= sizeof(struct sockaddr_in6) ? FERRY_INET6 : 0;
 }
 
 /* The protocol that a message to addr goes out with: to a mapped address it is IPv4. */
@@ -224,40 +193,24 @@ static int protocol_of(const ferry_addr *addr) {
 static int fds_make(struct piece *piece, const ferry_control *item) {
     if (item->fds == NULL || item->count == 0) return FERRY_EINVAL;
     if (item->count > FERRY_CONTROL_FDS_MAX) return FERRY_EINVAL;
-    piece_set(piece, SOL_SOCKET, SCM_RIGHTS, item->fds, item->count * sizeof(ferry_fd));
+    if (FDS_LEVEL == NO_LEVEL) return FERRY_ENOTSUP;
+    piece_set(piece, FDS_LEVEL, SCM_RIGHTS, item->fds, item->count * sizeof(ferry_fd));
     return 0;
 }
 
 static int credentials_make(struct piece *piece, const ferry_control *item) {
     if (item->pid < 0 || item->pid > INT32_MAX) return FERRY_EINVAL;
-#if defined(SCM_CREDENTIALS)
-    piece->value.credentials = (struct ucred){(pid_t)item->pid, item->user, item->group};
-    piece_set(piece, SOL_SOCKET, SCM_CREDENTIALS, &piece->value.credentials, sizeof(struct ucred));
+    if (CREDENTIALS_GO == NO_LEVEL) return FERRY_ENOTSUP;
+    piece->value.credentials = ferry__credentials_make(item);
+    piece_set(piece, SOL_SOCKET, CREDENTIALS_GO, &piece->value.credentials,
+              sizeof piece->value.credentials);
     return 0;
-#elif defined(FERRY__CMSGCRED)
-    static const struct cmsgcred filled_by_the_system = {.cmcred_pid = 0};
-    piece_set(piece, SOL_SOCKET, SCM_CREDS, &filled_by_the_system, sizeof filled_by_the_system);
-    return 0;
-#else
-    (void)piece;
-    return FERRY_ENOTSUP;
-#endif
 }
 
-#ifdef IP_PKTINFO
 static void packet_set(struct piece *piece, const ferry_control *item, struct in_addr from) {
-    piece->value.packet = (struct in_pktinfo){.ipi_spec_dst = from};
-    piece->value.packet.ipi_ifindex =
-        (__typeof__(piece->value.packet.ipi_ifindex))item->interface_index;
-    piece_set(piece, IPPROTO_IP, IP_PKTINFO, &piece->value.packet, sizeof(struct in_pktinfo));
+    piece->value.packet = ferry__packet_make(item->interface_index, from);
+    piece_set(piece, IPPROTO_IP, PACKET_GOES, &piece->value.packet, sizeof piece->value.packet);
 }
-#else
-static void packet_set(struct piece *piece, const ferry_control *item, struct in_addr from) {
-    (void)item;
-    piece->value.packet = from;
-    piece_set(piece, IPPROTO_IP, PACKET_GOES, &piece->value.packet, sizeof from);
-}
-#endif
 
 static int packet_make(struct piece *piece, const ferry_msg *msg, const ferry_control *item) {
     int family = (int)item->family, local = family_of(&item->local);
@@ -286,23 +239,22 @@ static int octet_make(struct piece *piece, const ferry_msg *msg, const ferry_con
     bool hops = item->kind == FERRY_CONTROL_HOPS;
     int family = item->family != 0 ? (int)item->family : protocol_of(msg->addr);
     if (item->number < 0 || item->number > 255) return FERRY_EINVAL;
+    if (family != FERRY_INET && family != FERRY_INET6) return FERRY_EINVAL;
+    if (!hops && CLASS_LEVEL == NO_LEVEL) return FERRY_ENOTSUP;
     piece->value.number = item->number;
-    if (family == FERRY_INET) {
-        piece_set(piece, IPPROTO_IP, hops ? IP_TTL : IP_TOS, &piece->value.number, sizeof(int));
-    } else if (family == FERRY_INET6) {
-        piece_set(piece, IPPROTO_IPV6, hops ? IPV6_HOPLIMIT : IPV6_TCLASS, &piece->value.number,
-                  sizeof(int));
-    } else {
-        return FERRY_EINVAL;
-    }
+    int level = family == FERRY_INET ? IPPROTO_IP : IPPROTO_IPV6;
+    int type = hops ? IP_TTL : IP_TOS;
+    if (family == FERRY_INET6) type = hops ? IPV6_HOPLIMIT : IPV6_TCLASS;
+    piece_set(piece, level, type, &piece->value.number, sizeof(int));
     return 0;
 }
 
 static int segment_make(struct piece *piece, const ferry_control *item) {
     if (item->number < 0 || item->number > UINT16_MAX) return FERRY_EINVAL;
     if (OFFLOAD_LEVEL == NO_LEVEL) return FERRY_ENOTSUP;
-    piece->value.segment = (uint16_t)item->number;
-    piece_set(piece, OFFLOAD_LEVEL, UDP_SEGMENT, &piece->value.segment, sizeof(uint16_t));
+    piece->value.segment = (ferry__segment)item->number;
+    piece_set(piece, OFFLOAD_LEVEL, UDP_SEGMENT, &piece->value.segment,
+              sizeof piece->value.segment);
     return 0;
 }
 
