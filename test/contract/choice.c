@@ -139,7 +139,7 @@ static void contract_00_masks_by_config(void **state) {
 /* Full descriptor tables are reported, not worked around. */
 static void contract_00_full_descriptor_table(void **state) {
     (void)state;
-    static int fds[64];
+    static ferry_fd fds[64];
     size_t count = 0;
     ferry_config config;
     ferry_loop *loop = NULL;
@@ -193,7 +193,8 @@ static void helper_opens(const char *const *env, const char *expected) {
 }
 
 /* What is chosen where there is a choice, the first of those that were built, and another. */
-#define BEST (FERRY_TEST_URING ? "uring" : FERRY_TEST_EPOLL ? "epoll" : "kqueue")
+#define BEST                                                                                       \
+    (FERRY_TEST_URING ? "uring" : FERRY_TEST_EPOLL ? "epoll" : FERRY_TEST_IOCP ? "iocp" : "kqueue")
 #define OTHER (FERRY_TEST_EPOLL ? "epoll" : "kqueue")
 
 static const char *chosen(const char *backend, int is_built) {
@@ -212,13 +213,15 @@ static void contract_00_environment_chooses_the_backend(void **state) {
     const char *const uring[] = {"FERRY_BACKEND=uring", NULL};
     const char *const epoll[] = {"FERRY_BACKEND=epoll", NULL};
     const char *const kqueue[] = {"FERRY_BACKEND=kqueue", NULL};
+    const char *const iocp[] = {"FERRY_BACKEND=iocp", NULL};
     const char *const single[] = {FERRY_TEST_EPOLL ? epoll[0] : kqueue[0], "FERRY_ADAPTER=inline",
                                   NULL};
     const char *const strange[] = {"FERRY_BACKEND=epol", NULL};
     const char *const odd[] = {"FERRY_ADAPTER=both", NULL};
     helper_opens(epoll, chosen("epoll", FERRY_TEST_EPOLL));
     helper_opens(kqueue, chosen("kqueue", FERRY_TEST_KQUEUE));
-    helper_opens(single, chosen(OTHER, 1));
+    helper_opens(iocp, chosen("iocp", FERRY_TEST_IOCP));
+    if (!FERRY_TEST_IOCP) helper_opens(single, chosen(OTHER, 1));
     helper_opens(strange, "outcome FERRY_EINVAL");
     helper_opens(odd, "outcome FERRY_EINVAL");
     helper_opens(NULL, chosen(BEST, 1));
@@ -282,8 +285,8 @@ static void contract_00_environment_adds_to_the_config(void **state) {
 
 static void copy_program(const char *to) {
     static char bytes[1 << 16];
-    int source = open(test_program(), O_RDONLY | O_CLOEXEC);
-    int copy = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    ferry_fd source = open(test_program(), O_RDONLY | O_CLOEXEC);
+    ferry_fd copy = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
     ssize_t count;
     assert_true(source >= 0 && copy >= 0);
     while ((count = read(source, bytes, sizeof bytes)) > 0) {

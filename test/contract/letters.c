@@ -8,8 +8,8 @@
 
 static void cut(struct letter *l, size_t len) {
     size_t head = len < 3 ? len : 3;
-    l->vecs[0] = (ferry_vec){l->data, head};
-    l->vecs[1] = (ferry_vec){l->data + head, len - head};
+    l->vecs[0] = (ferry_vec)VEC(l->data, head);
+    l->vecs[1] = (ferry_vec)VEC(l->data + head, len - head);
     l->msg = (ferry_msg){.vecs = l->vecs,
                          .count = 2,
                          .addr = &l->addr,

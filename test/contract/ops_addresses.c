@@ -22,7 +22,6 @@ static const char *const round_trips[][2] = {
     {"[2001:db8::7:0:0:1]:443", "[2001:db8::7:0:0:1]:443"},
     {"[2001:0DB8:0000:0000:0000:0000:0000:0001]:1", "[2001:db8::1]:1"},
     {"[::ffff:192.0.2.1]:9", "[::ffff:192.0.2.1]:9"},
-    {"[fe80::1%" TEST_LOOPBACK "]:80", "[fe80::1%" TEST_LOOPBACK "]:80"},
     {"unix:/run/x", "unix:/run/x"},
     {"unix:relative/path.sock", "unix:relative/path.sock"},
     {"unix:/with spaces: and [brackets]", "unix:/with spaces: and [brackets]"},
@@ -49,11 +48,15 @@ static void ops_address_round_trips(void **state) {
     for (size_t i = 0; i < sizeof round_trips / sizeof *round_trips; i++) {
         round_trip(round_trips[i][0], round_trips[i][1]);
     }
+    char scoped[100];
+    snprintf(scoped, sizeof scoped, "[fe80::1%%%s]:80", TEST_LOOPBACK);
+    round_trip(scoped, scoped);
 }
 
 static void ops_address_bytes(void **state) {
     (void)state;
     ferry_addr addr;
+    char scoped[100];
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
     struct sockaddr_un un;
@@ -65,7 +68,8 @@ static void ops_address_bytes(void **state) {
     assert_int_equal(ntohs(in.sin_port), 0x1234);
     assert_int_equal(ferry_addr_port(&addr), 0x1234);
 
-    assert_int_equal(ferry_addr_parse(&addr, "[fe80::a%" TEST_LOOPBACK "]:443"), 0);
+    snprintf(scoped, sizeof scoped, "[fe80::a%%%s]:443", TEST_LOOPBACK);
+    assert_int_equal(ferry_addr_parse(&addr, scoped), 0);
     assert_int_equal(addr.len, sizeof in6);
     memcpy(&in6, addr.data.bytes, sizeof in6);
     assert_int_equal(in6.sin6_family, AF_INET6);
@@ -239,10 +243,12 @@ static void ops_address_of_sockets(void **state) {
 
     unix_pair(fds, SOCK_STREAM);
     assert_int_equal(ferry_peer_addr(loop, fds[0], &peer), 0);
-    assert_int_equal(ferry_addr_format(&peer, text, sizeof text), 0);
+    /* Nobody gave it a name, but where a pair is TCP. */
+    if (!TEST_WINDOWS) assert_int_equal(ferry_addr_format(&peer, text, sizeof text), 0);
     close_far(fds[0]);
     close_far(fds[1]);
 
+    need_unix(SOCK_STREAM);
     snprintf(text, sizeof text, "unix:%s", temp_path("named"));
     assert_int_equal(ferry_addr_parse(&addr, text), 0);
     assert_int_equal(ferry_listen(loop, &listener, &addr, 0), 0);

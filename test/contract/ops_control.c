@@ -22,6 +22,7 @@ static int add_number(ferry_msg *msg, enum ferry_control_kind kind, enum ferry_f
 
 static void ops_control_reads_what_it_wrote(void **state) {
     (void)state;
+    need_passing();
     struct letter l;
     ferry_control item;
     const ferry_fd fds[3] = {4, 5, 6};
@@ -71,6 +72,7 @@ static void ops_control_reads_what_it_wrote(void **state) {
 /* The words that the header counts are enough, and one less is not. */
 static void ops_control_room(void **state) {
     (void)state;
+    need_passing();
     const ferry_fd fds[FERRY_CONTROL_FDS_MAX] = {1};
     uint64_t control[FERRY_CONTROL_WORDS(sizeof fds)];
     for (size_t count = 1; count <= FERRY_CONTROL_FDS_MAX; count += 63) {
@@ -136,6 +138,7 @@ static void ops_control_refuses(void **state) {
 /* Whatever lies there, going through it ends and reads nothing beyond it. */
 static void ops_control_of_garbage(void **state) {
     (void)state;
+    need_passing();
     struct letter l;
     const ferry_fd fds[5] = {1, 2, 3, 4, 5};
     for (unsigned round = 0; round < 3000; round++) {
@@ -183,6 +186,7 @@ static void works(ferry_loop *loop, ferry_fd came, ferry_fd pipe_end) {
 
 static void ops_control_passes_descriptors(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
     for (int i = 0; i < 2 + TEST_SEQPACKET; i++) {
@@ -216,6 +220,7 @@ static void ops_control_passes_descriptors(void **state) {
 
 static void ops_control_passes_as_many_as_go(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     static ferry_fd sent[FERRY_CONTROL_FDS_MAX];
     static uint64_t control[2][FERRY_CONTROL_WORDS(sizeof sent)];
@@ -272,6 +277,7 @@ static void cut_at(ferry_loop *loop, int type, size_t room, size_t fit) {
 
 static void ops_control_truncated_leaks_nothing(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     const int types[] = {SOCK_STREAM, SOCK_DGRAM};
     for (int i = 0; i < 2; i++) {
@@ -290,6 +296,7 @@ static void ops_control_truncated_leaks_nothing(void **state) {
 /* With no number left for them the descriptors are gone, but not the data. */
 static void ops_control_descriptors_run_out(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     struct letter out, in;
@@ -319,6 +326,7 @@ static void ops_control_descriptors_run_out(void **state) {
 /* Whatever the loop knew of a number is void when the number comes with a message. */
 static void ops_control_descriptors_are_new(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2], pipe_fds[2];
     char buf[8] = "";
@@ -352,6 +360,7 @@ static void ops_control_descriptors_are_new(void **state) {
 /* Control data goes with the first piece, though the rest takes many calls. */
 static void contract_08_control_data_is_sent_once(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     static char data[600 * KIB];
     ferry_fd fds[2];
@@ -362,8 +371,8 @@ static void contract_08_control_data_is_sent_once(void **state) {
     fill(data, sizeof data, 21);
     letter_write(&out, "");
     letter_enclose(&out, &fds[0], 1);
-    out.vecs[0] = (ferry_vec){data, 100 * KIB};
-    out.vecs[1] = (ferry_vec){data + 100 * KIB, 500 * KIB};
+    out.vecs[0] = (ferry_vec)VEC(data, 100 * KIB);
+    out.vecs[1] = (ferry_vec)VEC(data + 100 * KIB, 500 * KIB);
     letter_send(loop, &out, fds[0], 0);
     for (unsigned i = 0; got < sizeof data; i++) {
         ferry_control item;
@@ -389,6 +398,7 @@ static void contract_08_control_data_is_sent_once(void **state) {
 /* Receiving all, what came with each piece is there, in order. */
 static void contract_08_recvmsg_all_gathers_control_data(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2], pipe_fds[3][2];
     struct letter out, in;
@@ -427,6 +437,7 @@ static void contract_08_recvmsg_all_gathers_control_data(void **state) {
 /* An error that cuts the transfer short does not take the descriptors that have come. */
 static void contract_05_descriptors_that_came_are_not_lost(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     struct letter out, in;
@@ -454,6 +465,7 @@ static void contract_05_descriptors_that_came_are_not_lost(void **state) {
 
 static void ops_control_passes_credentials(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
     for (int i = 0; i < 2 + TEST_SEQPACKET; i++) {
@@ -493,6 +505,7 @@ static void ops_control_passes_credentials(void **state) {
 
 static void ops_control_descriptors_and_credentials(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     ferry_control item;

@@ -197,6 +197,7 @@ static void ops_list_while_it_changes(void **state) {
 
 static void ops_list_errors(void **state) {
     (void)state;
+    differs_on_wine("Wine keeps what was removed until its last handle is closed");
     ferry_loop *loop = test_loop();
     char path[320], buf[1024];
     ferry_fd fds[2], dir = make_dir(path, "gone");

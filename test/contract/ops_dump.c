@@ -559,7 +559,7 @@ static void ops_dump_age_of_what_goes_on(void **state) {
     ferry_timer(loop, &timer.p.op, 50 * MS, 50 * MS, 0, on_repeat);
     ferry_accept(loop, &accept.p.op, listener, NULL, FERRY_MULTI, on_repeat);
     run_for(loop, 20 * MS);
-    int fd = plain_socket(AF_INET, SOCK_STREAM);
+    ferry_fd fd = plain_socket(AF_INET, SOCK_STREAM);
     plain_connect(fd, &addr);
     while (accept.p.calls == 0) ferry_run(loop, FERRY_RUN_ONCE);
     guest = (ferry_fd)accept.p.result;

@@ -20,7 +20,7 @@ static void ops_embed_completion(void **state) {
     struct embedded e;
     struct probe p = {.calls = 0};
     char buf[8];
-    int fds[2];
+    ferry_fd fds[2];
     embedded_open(&e, 0);
     unix_pair(fds, SOCK_STREAM);
     for (int round = 0; round < 5; round++) {
@@ -121,7 +121,7 @@ static void ops_embed_deadline(void **state) {
     struct embedded e;
     struct probe p = {.op = {.deadline_ns = 50 * MS}};
     char buf[8];
-    int fds[2];
+    ferry_fd fds[2];
     embedded_open(&e, 0);
     unix_pair(fds, SOCK_STREAM);
     ferry_recv(e.loop, &p.op, fds[0], buf, 8, 0, probe_done);
@@ -163,7 +163,7 @@ static void ops_embed_submit_outside(void **state) {
     struct embedded e;
     struct probe p = {.calls = 0};
     char buf[8] = "abcdefg";
-    int fds[2];
+    ferry_fd fds[2];
     embedded_open(&e, 0);
     unix_pair(fds, SOCK_STREAM);
     embedded_rest(&e);
@@ -200,7 +200,7 @@ static void ops_embed_cancel_outside(void **state) {
     struct embedded e;
     struct probe p = {.calls = 0};
     char buf[8];
-    int fds[2];
+    ferry_fd fds[2];
     embedded_open(&e, 0);
     unix_pair(fds, SOCK_STREAM);
     for (int way = 0; way < 2; way++) {
@@ -324,7 +324,7 @@ static void ops_embed_paused_accept(void **state) {
     ferry_fd listener = tcp_listener(&addr), client = plain_socket(AF_INET, SOCK_STREAM);
     embedded_open(&e, 0);
     embedded_rest(&e);
-    int unused = dup(0);
+    ferry_fd unused = dup(0);
     assert_true(unused >= 0);
     close(unused);
     assert_int_equal(set_fd_limit((unsigned)unused), 0);
@@ -358,6 +358,7 @@ static void *put_it(void *arg) {
 /* A signal, and a change in a directory, which the library waits for by ways of its own. */
 static void ops_embed_signal_and_watch(void **state) {
     (void)state;
+    need_signals();
     struct embedded e;
     struct probe got_signal = {.calls = 0}, watch = {.calls = 0};
     static char changes[4096];
@@ -372,7 +373,8 @@ static void ops_embed_signal_and_watch(void **state) {
     ferry_watch(e.loop, &watch.op, temp_path("."), &watcher, 0, probe_done);
     while (watch.calls < 1) assert_true(embedded_turn(&e, 20 * SECOND));
     embedded_rest(&e);
-    int before = watch.calls, fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    int before = watch.calls;
+    ferry_fd fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     close(fd);
     while (watch.calls == before) assert_true(embedded_turn(&e, 20 * SECOND));
@@ -387,7 +389,7 @@ static void ops_embed_buffer_given_back(void **state) {
     struct embedded e;
     struct probe p = {.calls = 0};
     ferry_pool *pool = NULL;
-    int fds[2];
+    ferry_fd fds[2];
     embedded_open(&e, 0);
     unix_pair(fds, SOCK_STREAM);
     assert_int_equal(ferry_pool_open(e.loop, &pool, 1, 16, 0, FERRY_SHARED), 0);
@@ -440,8 +442,8 @@ static void ops_embed_files(void **state) {
 
 static void ops_embed_is_one_descriptor(void **state) {
     (void)state;
-    int before[64], after[64];
-    size_t had = list_fds(before, 64);
+    ferry_fd before[512], after[512];
+    size_t had = list_fds(before, 512);
     ferry_loop *loop = test_loop();
     size_t plain = list_fds(NULL, 0);
     ferry_fd fd = ferry_loop_fd(loop);
@@ -449,8 +451,8 @@ static void ops_embed_is_one_descriptor(void **state) {
     assert_int_equal(ferry_loop_fd(loop), fd);
     assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 0);
     assert_int_equal(ferry_loop_fd(loop), fd);
-    size_t has = list_fds(after, 64);
-    assert_true(has > plain && has <= 64);
+    size_t has = list_fds(after, 512);
+    assert_true(has > plain && has <= 512);
     for (size_t i = 0; i < has; i++) {
         int mine = 1;
         for (size_t k = 0; k < had; k++) mine &= after[i] != before[k];
@@ -467,7 +469,7 @@ static void ops_embed_without_descriptors(void **state) {
         struct probe p = {.calls = 0};
         if (adopted) assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 0);
         size_t had = list_fds(NULL, 0);
-        int unused = dup(0);
+        ferry_fd unused = dup(0);
         assert_true(unused >= 0);
         close(unused);
         for (int room = 0; room < 3; room++) {
@@ -505,7 +507,7 @@ static void *run_elsewhere(void *arg) {
     struct embedded *e = arg;
     char buf[4];
     struct probe recv = {.calls = 0}, send = {.calls = 0};
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     embedded_run_until(e, &e->probe);
     ferry_recv(e->loop, &recv.op, fds[0], buf, 4, 0, probe_done);

@@ -114,7 +114,7 @@ static void play(struct around *a) {
     arrived = expired = worked = 0;
     memset(posted, 0, sizeof posted);
     for (size_t i = 0; i < PAIRS; i++) {
-        int fds[2];
+        ferry_fd fds[2];
         if (i % 2) tcp_pair(e.loop, fds);
         if (i % 2 == 0) unix_pair(fds, SOCK_STREAM);
         for (size_t k = 0; k < 2; k++) {
@@ -229,7 +229,7 @@ static void ops_embed_two_loops(void **state) {
     struct embedded a, b;
     struct probe pa = {.calls = 0}, pb = {.calls = 0};
     char in[4], byte;
-    int fds[2], own[2];
+    ferry_fd fds[2], own[2];
     embedded_open(&a, 0);
     embedded_open(&b, 0);
     unix_pair(fds, SOCK_STREAM);

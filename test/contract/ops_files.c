@@ -64,6 +64,7 @@ static void ops_open_access(void **state) {
 
 static void ops_open_create(void **state) {
     (void)state;
+    need_modes();
     ferry_loop *loop = test_loop();
     char path[320];
     struct stat about;
@@ -107,6 +108,7 @@ static void ops_open_truncate_and_append(void **state) {
 
 static void ops_open_directory_and_links(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     char dir[320], file[320], link[320], circle[320];
     snprintf(dir, sizeof dir, "%s", temp_path("dir"));
@@ -166,6 +168,7 @@ static void ops_open_direct_and_dsync(void **state) {
 
 static void ops_open_errors(void **state) {
     (void)state;
+    need_unix(SOCK_STREAM);
     ferry_loop *loop = test_loop();
     static char longest[6000];
     memset(longest, 'n', sizeof longest - 1);
@@ -224,8 +227,8 @@ static void contract_09_current_position(void **state) {
     fill(out, sizeof out, 5);
     for (size_t i = 0; i < COUNT; i++) {
         char *at = out + i * 101;
-        vecs[i][0] = (ferry_vec){at, 50};
-        vecs[i][1] = (ferry_vec){at + 50, 51};
+        vecs[i][0] = (ferry_vec)VEC(at, 50);
+        vecs[i][1] = (ferry_vec)VEC(at + 50, 51);
         if (i % 2) ferry_writev(loop, &p[i].op, fd, vecs[i], 2, FERRY_CURRENT, 0, probe_done);
         else ferry_write(loop, &p[i].op, fd, at, 101, FERRY_CURRENT, 0, probe_done);
     }
@@ -238,8 +241,8 @@ static void contract_09_current_position(void **state) {
     memset(p, 0, sizeof p);
     for (size_t i = 0; i < COUNT; i++) {
         char *at = in + i * 101;
-        vecs[i][0] = (ferry_vec){at, 7};
-        vecs[i][1] = (ferry_vec){at + 7, 94};
+        vecs[i][0] = (ferry_vec)VEC(at, 7);
+        vecs[i][1] = (ferry_vec)VEC(at + 7, 94);
         if (i % 2) ferry_read(loop, &p[i].op, fd, at, 101, FERRY_CURRENT, FERRY_ALL, probe_done);
         else {
             ferry_readv(loop, &p[i].op, fd, vecs[i], 2, FERRY_CURRENT, FERRY_ALL, probe_done);
@@ -258,8 +261,8 @@ static void ops_vectors_at_offsets(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     char out[] = "0123456789", in[8] = {0};
-    ferry_vec out_vecs[3] = {{out + 5, 5}, {out, 2}, {out + 2, 3}};
-    ferry_vec in_vecs[2] = {{in + 4, 4}, {in, 4}};
+    ferry_vec out_vecs[3] = {VEC(out + 5, 5), VEC(out, 2), VEC(out + 2, 3)};
+    ferry_vec in_vecs[2] = {VEC(in + 4, 4), VEC(in, 4)};
     struct probe p[2];
     memset(p, 0, sizeof p);
     ferry_fd fd = make_file(temp_path("file"), "", 0);

@@ -221,7 +221,7 @@ static void ops_histograms_of_what_goes_on(void **state) {
     struct guests g = {.loop = loop};
     struct probe timer = {.calls = 0};
     ferry_addr addr;
-    int visitors[4];
+    ferry_fd visitors[4];
     ferry_fd listener = tcp_listener(&addr);
     assert_int_equal(ferry_loop_measure(loop, LATENCY), 0);
     uint64_t start_ns = clock_ns();

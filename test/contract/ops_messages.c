@@ -39,8 +39,8 @@ static int udp_pair(ferry_loop *loop, enum ferry_family family, ferry_fd fds[2])
 static void messages_on(ferry_loop *loop, ferry_fd near, ferry_fd far) {
     char in[4][16];
     char head[] = "head", tail[] = "tail";
-    ferry_vec out_vecs[2] = {{head, 4}, {tail, 4}};
-    ferry_vec in_vecs[2] = {{in[1], 3}, {in[1] + 3, 13}};
+    ferry_vec out_vecs[2] = {VEC(head, 4), VEC(tail, 4)};
+    ferry_vec in_vecs[2] = {VEC(in[1], 3), VEC(in[1] + 3, 13)};
     struct probe send[4], recv[4];
     memset(send, 0, sizeof send);
     memset(recv, 0, sizeof recv);
@@ -102,6 +102,7 @@ static void ops_unix_datagram_and_seqpacket(void **state) {
 /* Named Unix datagram sockets, connected by address. */
 static void ops_unix_datagram_named(void **state) {
     (void)state;
+    need_unix(SOCK_DGRAM);
     ferry_loop *loop = test_loop();
     ferry_addr addr;
     ferry_fd server = FERRY_FD_NONE, client = FERRY_FD_NONE;
@@ -134,7 +135,7 @@ static ferry_fd full_receiver(ferry_loop *loop, ferry_addr *addr, int *fillers) 
     assert_int_equal(ferry_socket(loop, &receiver, FERRY_UNIX, FERRY_DATAGRAM), 0);
     assert_int_equal(ferry_bind(loop, receiver, addr), 0);
     for (int sent = 1; sent > 0;) {
-        int filler = plain_socket(AF_UNIX, SOCK_DGRAM);
+        ferry_fd filler = plain_socket(AF_UNIX, SOCK_DGRAM);
         set_nonblocking(filler);
         plain_connect(filler, addr);
         for (sent = 0; send(filler, "f", 1, 0) == 1;) sent++;
@@ -147,13 +148,14 @@ static ferry_fd full_receiver(ferry_loop *loop, ferry_addr *addr, int *fillers) 
 /* A message whose receiver has no room waits until there is, and arrives as it is. */
 static void contract_08_message_waits_for_its_receiver(void **state) {
     (void)state;
+    need_unix(SOCK_DGRAM);
     ferry_loop *loop = test_loop();
     for (int way = 0; way < 4; way++) {
         ferry_addr addr;
         ferry_fd sender = FERRY_FD_NONE;
         struct probe connect = {.calls = 0}, send = {.calls = 0}, recv = {.calls = 0};
         char in[16] = "";
-        ferry_vec vecs[2] = {{(void *)"one ", 4}, {(void *)"message", 7}};
+        ferry_vec vecs[2] = {VEC((void *)"one ", 4), VEC((void *)"message", 7)};
         ferry_msg msg = {.vecs = vecs, .count = 2, .addr = way == 3 ? &addr : NULL};
         int fillers = 0;
         ferry_fd receiver = full_receiver(loop, &addr, &fillers);
@@ -243,6 +245,7 @@ static void ops_udp_refused(void **state) {
 /* What ferry_socket() makes is what was asked for, and not inherited by executed programs. */
 static void ops_socket_of_each_kind(void **state) {
     (void)state;
+    need_unix(SOCK_DGRAM);
     ferry_loop *loop = test_loop();
     const enum ferry_family of[] = {FERRY_INET, FERRY_UNIX};
     const enum ferry_socket_type types[] = {FERRY_STREAM, FERRY_DATAGRAM, FERRY_SEQPACKET};

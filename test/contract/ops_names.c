@@ -53,6 +53,7 @@ static int is_there(const char *name) {
 
 static void ops_stat_of_links_and_descriptors(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter(), fds[2];
     struct probe p[8];
@@ -104,6 +105,7 @@ static void ops_stat_of_links_and_descriptors(void **state) {
 
 static void ops_chmod(void **state) {
     (void)state;
+    need_modes();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
     struct probe p[5];
@@ -131,6 +133,7 @@ static void ops_chmod(void **state) {
 
 static void ops_chown(void **state) {
     (void)state;
+    differs_on_windows("owners of files are no numbers");
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
     struct probe p[3];
@@ -307,6 +310,7 @@ static void ops_rename_exchange(void **state) {
 
 static void ops_link_and_unlink(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
     struct probe p[8];
@@ -348,7 +352,7 @@ static void ops_mkdir_and_rmdir(void **state) {
     ferry_mkdir(loop, &p[0].op, dir, "sub", 0777, 0, probe_done);
     expect_all(loop, &p[0], 0, 0, 0);
     umask(before);
-    assert_int_equal(look("sub").st_mode & 07777, 0750);
+    if (!TEST_WINDOWS) assert_int_equal(look("sub").st_mode & 07777, 0750);
     ferry_mkdir(loop, &p[1].op, NONE, "sub/below", 01700, 0, probe_done);
     expect_all(loop, &p[1], 0, 0, 0);
     ferry_mkdir(loop, &p[2].op, dir, "sub", 0700, 0, probe_done);
@@ -368,6 +372,7 @@ static void ops_mkdir_and_rmdir(void **state) {
 
 static void ops_symlink_and_readlink(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
     struct probe p[8];
@@ -401,6 +406,7 @@ static void ops_symlink_and_readlink(void **state) {
 
 static void ops_realpath(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
     struct probe p[5];
@@ -450,7 +456,7 @@ static void ops_temp_file(void **state) {
         assert_null(strstr(name[i], "XXXXXX"));
         struct stat about;
         assert_int_equal(fstat(fd, &about), 0);
-        assert_int_equal(about.st_mode & 07777, 0600);
+        if (!TEST_WINDOWS) assert_int_equal(about.st_mode & 07777, 0600);
         assert_int_equal(about.st_ino, look(name[i]).st_ino);
         for (int k = 0; k < i; k++) assert_string_not_equal(name[i], name[k]);
         /* It is known what it is: operations at its position go in order. */
@@ -476,7 +482,7 @@ static void ops_temp_dir(void **state) {
     ferry_temp_dir(loop, &p[0].op, dir, name, 0, probe_done);
     expect_all(loop, &p[0], 0, 0, 0);
     assert_true(S_ISDIR(look(name).st_mode));
-    assert_int_equal(look(name).st_mode & 07777, 0700);
+    if (!TEST_WINDOWS) assert_int_equal(look(name).st_mode & 07777, 0700);
     ferry_temp_dir(loop, &p[1].op, dir, other, 0, probe_done);
     ferry_temp_file(loop, &p[2].op, dir, third, 0, probe_done);
     expect_all(loop, &p[1], FERRY_ENOENT, 0, 0);

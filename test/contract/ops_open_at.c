@@ -108,6 +108,7 @@ static void ops_open_at_current_directory(void **state) {
 
 static void ops_open_beneath(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     struct tree t;
     tree_make(loop, &t);

@@ -80,6 +80,7 @@ static void row_check(ferry_loop *loop, ferry_fd fd, int sort, size_t i) {
 
 static void ops_options_on_every_socket(void **state) {
     (void)state;
+    differs_on_wine("Wine has not all of the options");
     ferry_loop *loop = test_loop();
     static const struct {
         enum ferry_family family;
@@ -135,7 +136,7 @@ static void ops_options_bad_input(void **state) {
         assert_int_equal(ferry_socket_get(loop, fds[0], option, NULL), FERRY_EINVAL);
     }
     assert_int_equal(value, 5);
-    assert_int_equal(ferry_listen_fd(loop, file, 0), FERRY_ENOTSOCK);
+    if (!is_wine()) assert_int_equal(ferry_listen_fd(loop, file, 0), FERRY_ENOTSOCK);
     assert_int_equal(ferry_listen_fd(loop, FERRY_FD_NONE, 0), FERRY_EBADF);
     assert_int_equal(ferry_listen_fd(loop, fds[0], -1), FERRY_EINVAL);
     close_near(loop, fds[0]);
@@ -166,7 +167,10 @@ static void ops_options_reach_the_system(void **state) {
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         int value = 0;
         socklen_t len = sizeof value;
-        assert_int_equal(ferry_socket_set(loop, fd, known[i].option, 1), 0);
+        if (TEST_WINDOWS && i < 2) continue; /* docs/windows.md says why */
+        int error = ferry_socket_set(loop, fd, known[i].option, 1);
+        if (TEST_WINDOWS && error == FERRY_ENOTSUP) continue; /* not on older ones */
+        assert_int_equal(error, 0);
         assert_int_equal(getsockopt(fd, known[i].level, known[i].name, &value, &len), 0);
         assert_int_equal(value, 1);
     }
@@ -188,6 +192,7 @@ static ferry_fd stream_at(ferry_loop *loop, const ferry_addr *addr, int shared, 
 /* Two listeners on one port, each of which gets some; a third that does not share gets none. */
 static void ops_options_reuse_port(void **state) {
     (void)state;
+    differs_on_windows("several sockets of one port do not share what comes");
     ferry_loop *loop = test_loop();
     ferry_addr addr;
     ferry_fd fds[3], guests[64];
@@ -209,7 +214,7 @@ static void ops_options_reuse_port(void **state) {
         plain_connect(guests[i], &addr);
     }
     for (unsigned i = 0; i < 2; i++) {
-        int fd;
+        ferry_fd fd;
         set_nonblocking(fds[i]);
         while ((fd = plain_accept(fds[i])) >= 0) {
             got[i]++;
@@ -282,6 +287,7 @@ static void ops_options_v6only(void **state) {
 /* A linger of 0 means a reset, and it is not held up by input that lies unread. */
 static void ops_options_linger_of_0_resets(void **state) {
     (void)state;
+    differs_on_wine("Wine takes a reset before the receive for the end of the stream");
     ferry_loop *loop = test_loop();
     for (int unread = 0; unread < 2; unread++) {
         ferry_fd fds[2];
@@ -319,7 +325,8 @@ static void ops_options_buffers(void **state) {
         close_near(loop, fds[0]);
         close_near(loop, fds[1]);
     }
-    assert_true(held[1] > held[0] * 3);
+    /* With what has moved on to the other end, where a pair is TCP. */
+    assert_true(held[1] > held[0] * (TEST_WINDOWS ? 1 : 3));
     finish(loop);
 }
 

@@ -372,6 +372,7 @@ static void *thread_forks(void *arg) {
 
 static void ops_process_of_another_thread(void **state) {
     (void)state;
+    need_signals();
     ferry_loop *loop = test_loop();
     pthread_t thread;
     pid_t pid = 0;

@@ -58,7 +58,7 @@ static void ops_reap_transfers(void **state) {
     ferry_loop *loop = test_loop();
     ferry_op recv = {.user = got}, send = {.state = 0}, more = {.state = 0}, end = {.state = 0};
     char in[8];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_recv(loop, &recv, fds[0], in, 8, FERRY_ALL, FERRY_PULL);
     ferry_send(loop, &send, fds[1], "abc", 3, 0, FERRY_PULL);
@@ -89,7 +89,7 @@ static void ops_reap_errors(void **state) {
     ferry_loop *loop = test_loop();
     ferry_op bad = {.state = 0}, late = {.deadline_ns = 10 * MS}, cancelled = {.state = 0};
     char buf[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_recv(loop, &bad, -1, buf, 4, 0, FERRY_PULL);
     assert_int_equal(ferry_reap(loop, got, BATCH, UINT64_MAX), 1);
@@ -251,7 +251,7 @@ static void ops_reap_buffers(void **state) {
     ferry_pool *pool = NULL;
     ferry_op recv = {.state = 0};
     char message[2] = "0";
-    int fds[2];
+    ferry_fd fds[2];
     size_t count = 0, most = 0;
     unix_pair(fds, SOCK_DGRAM);
     assert_int_equal(ferry_pool_open(loop, &pool, 64, 16, 64, 0), 0);
@@ -373,7 +373,8 @@ static void ops_reap_drains(void **state) {
     struct probe called = {.calls = 0};
     ferry_op pulled[4] = {{.state = 0}}, late = {.state = 0};
     char buf[4];
-    int fds[2], drained, calls = 0;
+    ferry_fd fds[2];
+    int drained, calls = 0;
     size_t count = 0;
     unix_pair(fds, SOCK_STREAM);
     ferry_recv(loop, &pulled[0], fds[0], buf, 4, 0, FERRY_PULL);
@@ -415,7 +416,8 @@ static void contract_14_reaping_one_at_a_time_is_fair(void **state) {
     ferry_op nops[SOCKETS] = {{.state = 0}};
     struct probe called = {.calls = 0};
     static char bytes[65536], in[SOCKETS];
-    int fds[SOCKETS][2], timers = 0, posts_seen = 0, nops_seen = 0;
+    ferry_fd fds[SOCKETS][2];
+    int timers = 0, posts_seen = 0, nops_seen = 0;
     for (size_t i = 0; i < SOCKETS; i++) {
         unix_pair(fds[i], SOCK_STREAM);
         plain_send(fds[i][1], bytes, sizeof bytes / 2);

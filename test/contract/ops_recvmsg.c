@@ -29,7 +29,7 @@ static void there_and_back(ferry_loop *loop, const char *text) {
     /* What came goes back as it is, to where it came from. */
     struct letter reply;
     letter_blank(&reply, 100);
-    in.vecs[1].len = (size_t)in.p.result - in.vecs[0].len;
+    in.vecs[1].len = (unsigned long)in.p.result - in.vecs[0].len;
     letter_pass(loop, &in, server, &reply, client, "is anybody there?");
     assert_same_addr(&reply.addr, &server_addr);
     close_near(loop, server);
@@ -47,6 +47,7 @@ static void ops_recvmsg_tells_who_sent_it(void **state) {
 /* Without an address, and with an empty one, a connected socket's peer is meant. */
 static void ops_sendmsg_to_the_connected_peer(void **state) {
     (void)state;
+    differs_on_wine("Wine has another error for a datagram without a destination");
     ferry_loop *loop = test_loop();
     ferry_addr addr, client_addr;
     ferry_fd server = udp_at(loop, "127.0.0.1:0", &addr);
@@ -119,6 +120,7 @@ static void ops_recvmsg_empty_datagram(void **state) {
 
 static void ops_recvmsg_unix_names(void **state) {
     (void)state;
+    need_unix(SOCK_DGRAM);
     ferry_loop *loop = test_loop();
     ferry_addr addr, client_addr;
     ferry_fd server = FERRY_FD_NONE, client = FERRY_FD_NONE;
@@ -244,7 +246,7 @@ static void contract_08_sendmsg_is_whole(void **state) {
     fill(out, BYTES, 3);
     for (size_t i = 0, at = 0; i < PIECES; i++) {
         size_t len = i == PIECES - 1 ? BYTES - at : (i % 5) * (BYTES / PIECES / 3);
-        vecs[i] = (ferry_vec){out + at, len};
+        vecs[i] = (ferry_vec)VEC(out + at, len);
         at += len;
     }
     tcp_pair(loop, fds);
@@ -271,7 +273,7 @@ static void contract_09_sendmsg_keeps_its_place(void **state) {
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     char in[40] = "";
-    ferry_vec vec = {(char[]){"<sendv>"}, 7};
+    ferry_vec vec = VEC((char[]){"<sendv>"}, 7);
     struct probe p[4];
     struct letter one, two;
     memset(p, 0, sizeof p);
@@ -365,7 +367,7 @@ static void contract_10_message_of_a_lent_buffer(void **state) {
     ferry_buffer *buffer = ferry_lent(&recv.op);
     assert_non_null(buffer);
     assert_int_equal(ferry_pool_close(pool), FERRY_EBUSY);
-    const ferry_vec vec = {buffer->data, buffer->len};
+    const ferry_vec vec = VEC(buffer->data, buffer->len);
     const ferry_msg msg = {.vecs = &vec, .count = 1, .addr = &client_addr};
     letter_blank(&in, 100);
     letter_recv(loop, &in, client, 0);

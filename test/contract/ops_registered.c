@@ -39,8 +39,8 @@ static void ops_registered_reads_and_writes(void **state) {
     ferry_loop *loop = test_loop();
     ferry_fd file = temp_file("file", 40 * PAGE, 3), copy = temp_file("copy", 0, 0);
     char *memory = pages(30);
-    ferry_vec pieces[3] = {
-        {memory + 20 * PAGE, 5 * PAGE}, {memory, 4 * PAGE}, {memory + 10 * PAGE + 7, PAGE}};
+    ferry_vec pieces[3] = {VEC(memory + 20 * PAGE, 5 * PAGE), VEC(memory, 4 * PAGE),
+                           VEC(memory + 10 * PAGE + 7, PAGE)};
     assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
     assert_int_equal(ferry_buffers_register(loop, pieces, 3), 0);
     uint64_t before = feature_uses(loop, "fixed_buffers");
@@ -79,7 +79,7 @@ static void ops_registered_and_other_descriptors(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     char *memory = pages(2);
-    ferry_vec piece = {memory, 2 * PAGE};
+    ferry_vec piece = VEC(memory, 2 * PAGE);
     ferry_fd fds[2], zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
     struct probe p[3] = {{.calls = 0}};
     assert_int_equal(ferry_buffers_register(loop, &piece, 1), 0);
@@ -104,7 +104,7 @@ static void ops_registered_direct(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     char *memory = pages(16);
-    ferry_vec piece = {memory, 16 * PAGE};
+    ferry_vec piece = VEC(memory, 16 * PAGE);
     close_far(temp_file("file", 16 * PAGE, 8));
     ferry_fd file = open(temp_path("file"), O_RDWR | O_DIRECT | O_CLOEXEC);
     if (file >= 0) { /* else the file system has no such thing */
@@ -126,7 +126,7 @@ static void ops_registered_busy(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     char *memory = pages(2), *other = pages(1);
-    ferry_vec piece = {memory, 2 * PAGE};
+    ferry_vec piece = VEC(memory, 2 * PAGE);
     ferry_fd file = temp_file("file", 10 * PAGE, 1);
     struct probe p[3] = {{.calls = 0}};
     assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
@@ -135,7 +135,8 @@ static void ops_registered_busy(void **state) {
     assert_int_equal(ferry_buffers_register(loop, &piece, 1), FERRY_EBUSY);
     ferry_read(loop, &p[0].op, file, memory, PAGE, 0, 0, probe_done);
     ferry_write(loop, &p[1].op, file, memory + PAGE, PAGE, 2 * PAGE, 0, probe_done);
-    assert_int_equal(ferry_buffers_unregister(loop), FERRY_EBUSY);
+    /* Where they are the system's, too. */
+    if (!TEST_WINDOWS) assert_int_equal(ferry_buffers_unregister(loop), FERRY_EBUSY);
     probe_wait_all(loop, p, 2);
     probe_check(&p[0], PAGE);
     probe_check(&p[1], PAGE);
@@ -161,10 +162,11 @@ static void ops_registered_bad_input(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     char *memory = pages(8);
-    ferry_vec overlap[2] = {{memory + PAGE, PAGE}, {memory, PAGE + 1}};
-    ferry_vec empty[2] = {{memory, PAGE}, {memory + PAGE, 0}};
-    ferry_vec nothing = {NULL, PAGE}, vast = {memory, (size_t)1 << 40}, good = {memory, PAGE};
-    ferry_vec around = {(void *)(UINTPTR_MAX - PAGE), 2 * PAGE};
+    ferry_vec overlap[2] = {VEC(memory + PAGE, PAGE), VEC(memory, PAGE + 1)};
+    ferry_vec empty[2] = {VEC(memory, PAGE), VEC(memory + PAGE, 0)};
+    ferry_vec nothing = VEC(NULL, PAGE), vast = VEC(memory, (size_t)1 << 40),
+              good = VEC(memory, PAGE);
+    ferry_vec around = VEC((void *)(UINTPTR_MAX - PAGE), 2 * PAGE);
     assert_int_equal(ferry_buffers_register(loop, &good, 0), FERRY_EINVAL);
     assert_int_equal(ferry_buffers_register(loop, &good, SIZE_MAX), FERRY_EINVAL);
     assert_int_equal(ferry_buffers_register(loop, NULL, 1), FERRY_EFAULT);
@@ -176,7 +178,7 @@ static void ops_registered_bad_input(void **state) {
     assert_int_equal(ferry_buffers_unregister(loop), FERRY_ENOENT); /* nothing was left behind */
     if (holds_memory()) {
         assert_int_equal(munmap(memory + 4 * PAGE, PAGE), 0);
-        ferry_vec hole = {memory + 3 * PAGE, 3 * PAGE};
+        ferry_vec hole = VEC(memory + 3 * PAGE, 3 * PAGE);
         assert_int_equal(ferry_buffers_register(loop, &hole, 1), FERRY_EFAULT);
     }
     assert_int_equal(ferry_buffers_register(loop, &good, 1), 0);
@@ -187,7 +189,7 @@ static void ops_registered_bad_input(void **state) {
 static void ops_registered_beyond_the_memory_that_may_be_locked(void **state) {
     (void)state;
     char *memory = pages(64);
-    ferry_vec piece = {memory, 64 * PAGE}, small = {memory, PAGE};
+    ferry_vec piece = VEC(memory, 64 * PAGE), small = VEC(memory, PAGE);
     limit_memlock();
     ferry_loop *loop = test_loop();
     int result = ferry_buffers_register(loop, &piece, 1);
@@ -221,7 +223,7 @@ static void ops_registered_before_the_first_run(void **state) {
     (void)state;
     for (int threaded = 0; threaded < 2; threaded++) {
         struct elsewhere e = {.loop = test_loop(), .memory = pages(1)};
-        ferry_vec piece = {e.memory, PAGE};
+        ferry_vec piece = VEC(e.memory, PAGE);
         pthread_t thread;
         e.file = temp_file("file", PAGE, 4);
         assert_int_equal(ferry_buffers_register(e.loop, &piece, 1), 0);
@@ -242,7 +244,7 @@ static void ops_registered_in_a_forked_child(void **state) {
     int status;
     ferry_loop *loop = test_loop();
     char *memory = pages(1);
-    ferry_vec piece = {memory, PAGE};
+    ferry_vec piece = VEC(memory, PAGE);
     assert_int_equal(ferry_buffers_register(loop, &piece, 1), 0);
     pid_t child = test_fork();
     if (child == 0) {

@@ -3,10 +3,12 @@
  * SPDX-License-Identifier: MIT
  */
 #include "tables.h"
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,7 +33,11 @@ static int64_t resolve(ferry_loop *loop, const ferry_query *query, ferry_addr *a
 
 static void ops_resolve_figures(void **state) {
     (void)state;
-    static const struct {
+    differs_on_wine("Wine has an error of its own for a name that has no such address");
+    char scoped[60], want[64];
+    snprintf(scoped, sizeof scoped, "fe80::1%%%s", TEST_LOOPBACK);
+    snprintf(want, sizeof want, "[%s]:1", scoped);
+    const struct {
         const char *host, *service;
         enum ferry_family family;
         const char *want; /* NULL: no address */
@@ -41,7 +47,7 @@ static void ops_resolve_figures(void **state) {
         {"127.0.0.1", NULL, FERRY_INET, "127.0.0.1:0"},
         {"::1", "65535", FERRY_INET6, "[::1]:65535"},
         {"::1", NULL, (enum ferry_family)0, "[::1]:0"},
-        {"fe80::1%lo", "1", (enum ferry_family)0, "[fe80::1%lo]:1"},
+        {scoped, "1", (enum ferry_family)0, want},
         {"::ffff:1.2.3.4", "1", (enum ferry_family)0, "[::ffff:1.2.3.4]:1"},
         {FIGURES_FOR_THREADS, "7", (enum ferry_family)0, "127.0.0.1:7"},
         {"0x7f.1", "7", (enum ferry_family)0, "127.0.0.1:7"},

@@ -138,7 +138,7 @@ static void contract_09_sendfile_keeps_its_place(void **state) {
     char *out = malloc(BIG);
     assert_non_null(out);
     fill(out, BIG, SEED);
-    ferry_vec vec = {out + 1600000, 400000};
+    ferry_vec vec = VEC(out + 1600000, 400000);
     for (int kind = 0; kind < 2; kind++) {
         memset(p, 0, sizeof p);
         pair_make(loop, kind, fds);
@@ -167,6 +167,7 @@ static void contract_09_sendfile_keeps_its_place(void **state) {
 
 static void ops_sendfile_of_a_file_that_is_replaced(void **state) {
     (void)state;
+    differs_on_wine("Wine replaces no file that is open");
     struct probe p = {.calls = 0};
     ferry_fd fds[2];
     ferry_loop *loop = test_loop();
@@ -539,6 +540,7 @@ static void ops_sendfile_bad_input(void **state) {
 
 static void ops_sendfile_not_connected(void **state) {
     (void)state;
+    differs_on_wine("Wine tells of a socket that was never connected as of a reset");
     struct probe p = {.calls = 0};
     ferry_fd fd;
     ferry_loop *loop = test_loop();

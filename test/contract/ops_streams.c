@@ -59,8 +59,8 @@ static void connection_make(ferry_loop *loop, enum ferry_family family, ferry_fd
 static void echo(ferry_loop *loop, const struct connection *c) {
     char out[2000], mid[2000], in[2000] = "";
     struct probe p[4];
-    ferry_vec out_vecs[2] = {{out, 700}, {out + 700, 1300}};
-    ferry_vec in_vecs[3] = {{in, 1}, {in + 1, 1000}, {in + 1001, 999}};
+    ferry_vec out_vecs[2] = {VEC(out, 700), VEC(out + 700, 1300)};
+    ferry_vec in_vecs[3] = {VEC(in, 1), VEC(in + 1, 1000), VEC(in + 1001, 999)};
     memset(p, 0, sizeof p);
     fill(out, sizeof out, 5);
     ferry_sendv(loop, &p[0].op, c->client, out_vecs, 2, 0, probe_done);
@@ -76,6 +76,7 @@ static void echo(ferry_loop *loop, const struct connection *c) {
 
 static void ops_stream_of_each_family(void **state) {
     (void)state;
+    need_unix(SOCK_STREAM);
     ferry_loop *loop = test_loop();
     for (size_t i = 0; i < 3; i++) {
         ferry_addr addr, own;
@@ -106,6 +107,7 @@ static void ops_stream_of_each_family(void **state) {
 
 static void ops_accept_peer_with_a_name(void **state) {
     (void)state;
+    need_unix(SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_addr addr, name;
     char text[400], told[400];

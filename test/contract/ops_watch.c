@@ -75,6 +75,7 @@ static void ops_watch_each_kind_of_change(void **state) {
 /* The same, seen afterwards. */
 static void ops_watch_keeps_the_order(void **state) {
     (void)state;
+    differs_on_windows("changes of different kinds are not told in order");
     static struct watched w;
     if (watched_merges())
         test_skip("the system tells that a directory has changed, and not in what");
@@ -95,6 +96,7 @@ static void ops_watch_keeps_the_order(void **state) {
 
 static void ops_watch_pairs_a_rename_between_directories(void **state) {
     (void)state;
+    differs_on_windows("changes of different kinds are not told in order");
     static struct watched from, to;
     ferry_loop *loop = test_loop();
     char *a = make_directory("a"), *b = make_directory("b");
@@ -113,6 +115,7 @@ static void ops_watch_pairs_a_rename_between_directories(void **state) {
 
 static void ops_watch_a_directory_that_is_removed(void **state) {
     (void)state;
+    differs_on_wine("Wine keeps what was removed until its last handle is closed");
     static struct watched w;
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
@@ -175,6 +178,7 @@ static void ops_watch_a_file(void **state) {
 
 static void ops_watch_follows_a_symbolic_link(void **state) {
     (void)state;
+    need_links();
     static struct watched w;
     ferry_loop *loop = test_loop();
     char *d = make_directory("d"), *link = temp_path("link");
@@ -209,6 +213,7 @@ static void ops_watch_long_names(void **state) {
 
 static void ops_watch_the_same_path_twice(void **state) {
     (void)state;
+    differs_on_wine("Wine keeps what was removed until its last handle is closed");
     static struct watched w[3];
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");

@@ -99,7 +99,7 @@ static void ops_zerocopy_over_loopback_is_copied(void **state) {
     char *out = filled(COUNT * LEN, 3);
     tcp_pair(loop, fds);
     for (size_t i = 0; i < COUNT; i++) {
-        ferry_vec vecs[2] = {{out + i * LEN, 1000}, {out + i * LEN + 1000, LEN - 1000}};
+        ferry_vec vecs[2] = {VEC(out + i * LEN, 1000), VEC(out + i * LEN + 1000, LEN - 1000)};
         if (i % 2) {
             ferry_send(loop, &p[i].op, fds[0], out + i * LEN, LEN, FERRY_ZEROCOPY, probe_done);
         } else {
@@ -124,7 +124,7 @@ static void ops_zerocopy_of_little_is_an_ordinary_send(void **state) {
     ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     char *out = filled(LEN, 4);
-    ferry_vec vecs[2] = {{out, 10}, {out + 10, FERRY_ZEROCOPY_MIN - 11}};
+    ferry_vec vecs[2] = {VEC(out, 10), VEC(out + 10, FERRY_ZEROCOPY_MIN - 11)};
     tcp_pair(loop, fds);
     ferry_send(loop, &p[0].op, fds[0], out, FERRY_ZEROCOPY_MIN - 1, FERRY_ZEROCOPY, probe_done);
     expect_all(loop, &p[0], FERRY_ZEROCOPY_MIN - 1, FERRY_ZEROCOPY_MIN - 1, 0);
@@ -169,7 +169,7 @@ static void ops_zerocopy_of_a_datagram(void **state) {
     ferry_addr addr;
     ferry_loop *loop = test_loop();
     char *out = filled(LEN, 6), *in = malloc(2 * LEN);
-    ferry_vec vecs[3] = {{out, 1}, {NULL, 0}, {out + 1, LEN - 1}};
+    ferry_vec vecs[3] = {VEC(out, 1), VEC(NULL, 0), VEC(out + 1, LEN - 1)};
     assert_non_null(in);
     assert_int_equal(ferry_addr_parse(&addr, "127.0.0.1:0"), 0);
     for (int i = 0; i < 2; i++) {
@@ -211,13 +211,13 @@ static void contract_08_zero_copy_sends_are_whole(void **state) {
     size_t at = BIG;
     for (size_t i = 0; i < PIECES; i++) {
         size_t len = i == PIECES - 1 ? 2 * (size_t)BIG - at : i % 7 * 700;
-        vecs[i] = (ferry_vec){out + at, len};
+        vecs[i] = (ferry_vec)VEC(out + at, len);
         at += len;
     }
     tcp_pair(loop, fds);
     ferry_send(loop, &p[0].op, fds[0], out, BIG, FERRY_ZEROCOPY, probe_done);
     ferry_sendv(loop, &p[1].op, fds[0], vecs, PIECES, FERRY_ZEROCOPY, probe_done);
-    ferry_vec halves[2] = {{out + 2 * (size_t)BIG, 1}, {out + 2 * (size_t)BIG + 1, BIG - 1}};
+    ferry_vec halves[2] = {VEC(out + 2 * (size_t)BIG, 1), VEC(out + 2 * (size_t)BIG + 1, BIG - 1)};
     ferry_msg msg = {.vecs = halves, .count = 2};
     ferry_sendmsg(loop, &p[2].op, fds[0], &msg, FERRY_ZEROCOPY, probe_done);
     take_until_ended(loop, p, 3, fds[1], 3 * (size_t)BIG, 7);
@@ -278,7 +278,7 @@ static void contract_09_order_with_zero_copy(void **state) {
     struct full f;
     struct probe p[COUNT] = {{.calls = 0}};
     char *out = filled(3 * LEN, BEGIN);
-    ferry_vec vecs[2] = {{out + 2 * LEN + 100, 100}, {out + 2 * LEN + 200, 200}};
+    ferry_vec vecs[2] = {VEC(out + 2 * LEN + 100, 100), VEC(out + 2 * LEN + 200, 200)};
     full_open(&f);
     full_send(&f, &p[ZERO], out, LEN);
     ferry_send(f.loop, &p[PLAIN].op, f.near, out + LEN, 100, 0, probe_done);
@@ -438,12 +438,13 @@ static void contract_11_drain_with_zero_copy_memory(void **state) {
 
 static void ops_zerocopy_errors(void **state) {
     (void)state;
+    differs_on_wine("Wine tells of a socket that was never connected as of a reset");
     struct probe p[6] = {{.calls = 0}};
     ferry_fd fds[2], lone, file = temp_file("file", 10, 1);
     ferry_loop *loop = test_loop();
     char *out = filled(LEN, 5);
     char *gone = mmap(NULL, LEN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ferry_vec bad[2] = {{out, LEN}, {gone, LEN}};
+    ferry_vec bad[2] = {VEC(out, LEN), VEC(gone, LEN)};
     assert_true(gone != MAP_FAILED);
     tcp_pair(loop, fds);
     assert_int_equal(ferry_socket(loop, &lone, FERRY_INET, FERRY_STREAM), 0);

@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "tables.h"
 
 #include <stdlib.h>
@@ -71,7 +72,7 @@ static void contract_01_a_lane_bounds_nothing(void **state) {
     enum { COUNT = 20000 };
     struct probe *p = calloc(COUNT, sizeof *p);
     char *out = malloc(COUNT), *in = malloc(COUNT);
-    int fds[2];
+    ferry_fd fds[2];
     assert_true(p && out && in);
     fill(out, COUNT, 3);
     unix_pair(fds, SOCK_STREAM);
@@ -98,7 +99,7 @@ static void contract_01_again_repeats_it_as_it_was(void **state) {
     (void)state;
     struct probe recv_probe = {.calls = 0}, timer_probe = {.calls = 0}, nop_probe = {.calls = 0};
     char buf[8] = "";
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &recv_probe.op, fds[0], buf, 4, FERRY_ALL, probe_done);
@@ -156,7 +157,8 @@ static void contract_01_again_keeps_vector_offset_and_deadline(void **state) {
 
 static void contract_01_fields_of_the_caller_stay(void **state) {
     (void)state;
-    int mark = 0, fds[2];
+    int mark = 0;
+    ferry_fd fds[2];
     char buf[4];
     ferry_op op;
     memset(&op, 0, sizeof op);
@@ -183,7 +185,7 @@ static void contract_01_outcomes_are_fresh_each_time(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char buf[16];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     plain_send(fds[1], "hello", 5);
@@ -211,7 +213,7 @@ static void contract_01_outcomes_are_fresh_each_time(void **state) {
 
 static void contract_01_the_operation_is_small(void **state) {
     (void)state;
-    assert_true(sizeof(ferry_op) <= 128);
+    assert_true(sizeof(ferry_op) <= TEST_OP_BYTES);
 }
 
 const struct contract_test rule_01_queue_tests[] = {

@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "file_kinds.h"
 #include "tables.h"
 
@@ -135,7 +136,7 @@ static void each_ends_with(ferry_fd fd, unsigned flags, int only_descriptors, in
 
 static void contract_01_bad_flags_arrive_as_completions(void **state) {
     (void)state;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     each_ends_with(fds[0], 0x80000000u, 0, FERRY_EINVAL);
     assert_true(is_open(fds[0]));
@@ -155,7 +156,7 @@ static void contract_01_flags_that_do_not_apply(void **state) {
     (void)state;
     struct probe p[5] = {{.calls = 0}};
     char buf[8] = "";
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_send(loop, &p[0].op, fds[0], buf, 1, FERRY_ALL, probe_done);
@@ -175,7 +176,7 @@ static void contract_01_bad_memory_arrives_as_completions(void **state) {
     (void)state;
     struct probe p[8] = {{.calls = 0}};
     ferry_file file;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &p[0].op, fds[0], NULL, 4, 0, probe_done);
@@ -200,10 +201,10 @@ static void contract_01_never_blocks(void **state) {
     static char big[8 << 20];
     struct probe p[6] = {{.calls = 0}};
     char buf[16];
-    int fds[2], pipe_fds[2];
+    ferry_fd fds[2], pipe_fds[2];
     ferry_addr addr;
     char *fifo = temp_path("fifo");
-    assert_int_equal(mkfifo(fifo, 0600), 0);
+    if (!TEST_WINDOWS) assert_int_equal(mkfifo(fifo, 0600), 0);
     ferry_loop *loop = test_loop();
     ferry_fd listener = tcp_listener(&addr);
     tcp_pair(loop, fds);
@@ -212,7 +213,8 @@ static void contract_01_never_blocks(void **state) {
     ferry_recv(loop, &p[0].op, fds[0], buf, sizeof buf, 0, probe_done);
     ferry_send(loop, &p[1].op, fds[0], big, sizeof big, 0, probe_done);
     ferry_accept(loop, &p[2].op, listener, NULL, 0, probe_done);
-    ferry_open(loop, &p[3].op, fifo, FERRY_OPEN_READ, 0, 0, probe_done);
+    if (TEST_WINDOWS) ferry_timer(loop, &p[3].op, 60 * SECOND, 0, 0, probe_done);
+    else ferry_open(loop, &p[3].op, fifo, FERRY_OPEN_READ, 0, 0, probe_done);
     ferry_read(loop, &p[4].op, pipe_fds[0], buf, sizeof buf, FERRY_CURRENT, 0, probe_done);
     ferry_write(loop, &p[5].op, pipe_fds[1], big, sizeof big, FERRY_CURRENT, 0, probe_done);
     run_for(loop, 5 * MS);
@@ -221,7 +223,7 @@ static void contract_01_never_blocks(void **state) {
     assert_int_equal(ferry_loop_drain(loop, 10 * SECOND), 0);
     for (int i = 0; i < 6; i++) assert_int_equal(p[i].finals, 1);
     test_close(loop);
-    int mine[] = {fds[0], fds[1], pipe_fds[0], pipe_fds[1], listener};
+    ferry_fd mine[] = {fds[0], fds[1], pipe_fds[0], pipe_fds[1], listener};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) close(mine[i]);
 }
 
@@ -259,10 +261,10 @@ static ferry_loop *ledger_loop(struct ledger *ledger) {
 static void contract_01_first_use_of_descriptors_allocates_nothing(void **state) {
     (void)state;
     enum { COUNT = 10000 };
-    static int fds[COUNT];
+    static ferry_fd fds[COUNT];
     static char bufs[COUNT];
     struct ledger ledger = {0, 0, 0, 0};
-    int pair[2];
+    ferry_fd pair[2];
     if (set_fd_limit(COUNT + 200) < 0) test_skip("the hard limit RLIMIT_NOFILE is below 10,200");
     struct probe *p = calloc(COUNT, sizeof *p);
     assert_non_null(p);
@@ -297,7 +299,7 @@ static void contract_01_no_kind_allocates(void **state) {
     static struct probe probes[FERRY_OP_COUNT];
     static struct target targets[FERRY_OP_COUNT];
     struct ledger ledger = {0, 0, 0, 0};
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = with_pool(ledger_loop(&ledger));
     for (int round = 0; round < 2; round++) {
@@ -340,7 +342,7 @@ static int helper_submit_twice(void) {
     const char *name = getenv("FERRY_TEST_KIND");
     unsigned code = code_of(name ? name : "");
     if (code == FERRY_OP_NONE) return 1;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     target.fd = fds[0];
     ferry_addr_parse(&target.addr, "unix:/nowhere");

@@ -66,7 +66,7 @@ static void contract_02_success_completes_once(void **state) {
     assert_true(p[OPEN].result >= 0);
     assert_int_equal(loop_stats(loop).in_flight, 0);
     test_close(loop);
-    int mine[] = {listener, data, client, (int)p[ACCEPT].result, (int)p[OPEN].result};
+    ferry_fd mine[] = {listener, data, client, (int)p[ACCEPT].result, (int)p[OPEN].result};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) close(mine[i]);
 }
 
@@ -79,7 +79,7 @@ static void contract_02_everything_at_once_completes_once(void **state) {
     ferry_loop *loop = test_loop();
     for (int round = 0; round < ROUNDS; round++) {
         struct probe p = {.calls = 0}, closed = {.calls = 0};
-        int fds[2];
+        ferry_fd fds[2];
         unix_pair(fds, SOCK_STREAM);
         p.op.deadline_ns = 1 * MS;
         ferry_recv(loop, &p.op, fds[0], buf, sizeof buf, 0, probe_done);
@@ -105,7 +105,8 @@ static void contract_02_everything_at_once_completes_once(void **state) {
 static void contract_02_cancel_against_data(void **state) {
     (void)state;
     enum { ROUNDS = 1000 };
-    int fds[2], cancelled = 0;
+    ferry_fd fds[2];
+    int cancelled = 0;
     uint64_t sent = 0, received = 0;
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
@@ -176,7 +177,7 @@ static void contract_02_drain_completes_each_once(void **state) {
     enum { COUNT = 300 };
     struct probe *p = calloc(COUNT, sizeof *p);
     static char buf[COUNT];
-    int fds[2];
+    ferry_fd fds[2];
     assert_non_null(p);
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
@@ -203,7 +204,7 @@ static void contract_02_drain_completes_each_once(void **state) {
 static void contract_02_two_thousand_receives_on_a_small_completion_queue(void **state) {
     (void)state;
     enum { COUNT = 2000 };
-    static int fds[COUNT][2];
+    static ferry_fd fds[COUNT][2];
     static char bufs[COUNT];
     struct probe *p = calloc(COUNT, sizeof *p);
     ferry_config config;
@@ -288,7 +289,7 @@ static void contract_02_without_a_callback(void **state) {
     (void)state;
     ferry_op nop, recv_op, bad;
     char buf[4] = "";
-    int fds[2];
+    ferry_fd fds[2];
     memset(&nop, 0, sizeof nop);
     memset(&recv_op, 0, sizeof recv_op);
     memset(&bad, 0, sizeof bad);

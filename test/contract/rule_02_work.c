@@ -259,6 +259,7 @@ static int64_t work_signals(void *arg) {
 
 static void contract_13_worker_threads_take_no_signals(void **state) {
     (void)state;
+    need_signals();
     struct probe p[2] = {{.calls = 0}};
     ferry_loop *loop = test_loop(), *own = own_workers(1, 0);
     ferry_work(loop, &p[0].op, work_signals, NULL, 0, probe_done);

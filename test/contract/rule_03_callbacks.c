@@ -25,7 +25,7 @@ static void contract_03_callbacks_never_inside_submit(void **state) {
     enum { COUNT = 9 };
     struct probe p[COUNT] = {{.calls = 0}};
     char buf[8] = "";
-    int fds[2];
+    ferry_fd fds[2];
     ferry_addr addr;
     unix_pair(fds, SOCK_STREAM);
     plain_send(fds[1], "ready", 5);
@@ -144,7 +144,7 @@ static void chain_done(ferry_op *op) {
 static void contract_03_stack_does_not_grow(void **state) {
     (void)state;
     static ferry_op ops[100], empty[10];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     memset(&stack, 0, sizeof stack);
     stack.loop = test_loop();
@@ -228,7 +228,7 @@ static ferry_op *fresh_op(void) {
  * looks at one afterwards; here the pattern would send a library that does astray. */
 static void contract_03_operation_may_be_freed_in_its_callback(void **state) {
     (void)state;
-    int fds[2];
+    ferry_fd fds[2];
     char buf[5][4] = {""}, *path = temp_path("data"); /* one for each that may be in flight */
     ferry_addr addr;
     ferry_file file;
@@ -269,7 +269,8 @@ static void contract_03_operation_may_be_freed_in_its_callback(void **state) {
 }
 
 static ferry_loop *reuse_loop;
-static int reuse_step, reuse_fd;
+static int reuse_step;
+static ferry_fd reuse_fd;
 static char reuse_buf[4];
 static int64_t reuse_results[4];
 
@@ -286,7 +287,7 @@ static void reuse_done(ferry_op *op) {
 static void contract_03_operation_may_be_reused_in_its_callback(void **state) {
     (void)state;
     ferry_op op;
-    int fds[2];
+    ferry_fd fds[2];
     memset(&op, 0, sizeof op);
     unix_pair(fds, SOCK_STREAM);
     reuse_loop = test_loop();
@@ -308,7 +309,7 @@ static void contract_03_operation_may_be_reused_in_its_callback(void **state) {
 /* A callback cancels and closes others, of which some have ended in the same turn already. */
 static struct probe victims[20];
 static struct probe victim_close;
-static int victim_fd;
+static ferry_fd victim_fd;
 
 static void ends_others_done(ferry_op *op) {
     ferry_loop *loop = op->user;
@@ -320,7 +321,7 @@ static void contract_03_callback_may_cancel_and_close(void **state) {
     (void)state;
     ferry_op op;
     static char bufs[10];
-    int fds[2];
+    ferry_fd fds[2];
     memset(&op, 0, sizeof op);
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();

@@ -95,7 +95,7 @@ static void contract_03_stopping_and_restarting(void **state) {
     struct probe reader = {.calls = 0};
     static ferry_op nop;
     char buf[4] = "";
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     stop_loop = test_loop();
     ferry_recv(stop_loop, &reader.op, fds[0], buf, 4, FERRY_ALL, probe_done);
@@ -188,7 +188,7 @@ static void contract_03_signals_go_unnoticed(void **state) {
     struct sigaction action, old;
     struct itimerval often = {{0, 500}, {0, 500}}, previous;
     char buf[4];
-    int fds[2];
+    ferry_fd fds[2];
     memset(&action, 0, sizeof action);
     action.sa_handler = on_nothing;
     unix_pair(fds, SOCK_STREAM);
@@ -217,7 +217,7 @@ static void contract_03_background_does_not_keep_it_going(void **state) {
     (void)state;
     struct probe back = {.calls = 0}, reader = {.calls = 0}, front = {.calls = 0};
     char buf[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_timer(loop, &back.op, 5 * MS, 5 * MS, FERRY_BACKGROUND, probe_done);

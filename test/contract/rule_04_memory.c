@@ -65,7 +65,7 @@ static void contract_04_nothing_is_touched_after_completion(void **state) {
     enum { COUNT = 11 };
     static struct lent lent[COUNT];
     ferry_addr addr;
-    int fds[2], client;
+    ferry_fd fds[2], client;
     ferry_loop *loop = test_loop();
     ferry_fd listener = tcp_listener(&addr), data = temp_file("data", 100, 1);
     unix_pair(fds, SOCK_STREAM);
@@ -95,7 +95,7 @@ static void contract_04_nothing_is_touched_after_completion(void **state) {
     test_close(loop);
     for (int i = 0; i < COUNT; i++) assert_true(is_pattern(&lent[i], sizeof lent[i]));
     for (int i = 0; i < COUNT; i++) assert_true(returned_results[i] >= 0);
-    int mine[] = {fds[0], fds[1], client, listener, data, accepted};
+    ferry_fd mine[] = {fds[0], fds[1], client, listener, data, accepted};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) assert_int_equal(close(mine[i]), 0);
 }
 
@@ -105,7 +105,7 @@ static void contract_04_nothing_is_touched_after_ending_early(void **state) {
     enum { COUNT = 3 };
     static struct lent lent[COUNT];
     static struct probe closed;
-    int fds[COUNT][2];
+    ferry_fd fds[COUNT][2];
     char in[16];
     ferry_loop *loop = test_loop();
     for (int i = 0; i < COUNT; i++) {
@@ -144,7 +144,7 @@ static void contract_04_vectors_are_not_changed(void **state) {
     struct probe sender = {.calls = 0}, receiver = {.calls = 0};
     ferry_vec out[COUNT], in[COUNT], out_copy[COUNT], in_copy[COUNT];
     char *sent = malloc(all), *received = calloc(1, all);
-    int fds[2];
+    ferry_fd fds[2];
     assert_true(sent && received);
     fill(sent, all, 5);
     for (size_t i = 0; i < COUNT; i++) {
@@ -198,7 +198,7 @@ static void contract_04_config_is_not_kept(void **state) {
 static void contract_04_buffers_come_and_go(void **state) {
     (void)state;
     enum { ROUNDS = 200, SIZE = 200000 };
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     unix_pair(fds, SOCK_STREAM);
     for (int round = 0; round < ROUNDS; round++) {
@@ -240,7 +240,7 @@ static void contract_04_buffers_come_and_go(void **state) {
 static int helper_free_in_flight(void) {
     static struct probe recv[3];
     const char *what = getenv("FERRY_TEST_FREED");
-    int fds[2];
+    ferry_fd fds[2];
     char *buf = malloc(64);
     ferry_vec vec = {buf, 64};
     if (!what || !buf) return 1;

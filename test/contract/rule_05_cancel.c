@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "tables.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 static void contract_05_idle_is_a_no_op(void **state) {
     (void)state;
     struct probe never = {.calls = 0}, done = {.calls = 0}, other = {.calls = 0};
-    int fds[2];
+    ferry_fd fds[2];
     char buf[4];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
@@ -84,7 +85,7 @@ static void stage_full_listener(struct stage *s) {
     assert_int_equal(listen(s->full, 1), 0);
     struct sockaddr *to = (struct sockaddr *)(void *)s->full_addr.data.bytes;
     for (s->queued_count = 0; s->queued_count < 8; s->queued_count++) {
-        int fd = plain_socket(AF_INET, SOCK_STREAM);
+        ferry_fd fd = plain_socket(AF_INET, SOCK_STREAM);
         set_nonblocking(fd);
         if (connect(fd, to, (socklen_t)s->full_addr.len) < 0) assert_int_equal(errno, EINPROGRESS);
         s->queued[s->queued_count] = fd;
@@ -112,7 +113,7 @@ static void stage_open(struct stage *s) {
     assert_int_equal(fcntl(s->full_pipe[1], F_SETFL, 0), 0);
     s->fifo = temp_path("fifo");
     unlink(s->fifo);
-    assert_int_equal(mkfifo(s->fifo, 0600), 0);
+    if (!TEST_WINDOWS) assert_int_equal(mkfifo(s->fifo, 0600), 0);
     s->in.data = s->buf[RECVV];
     s->in.len = s->out.len = 16;
     s->out.data = s->buf[SENDV];
@@ -132,16 +133,17 @@ static void stage_submit(struct stage *s) {
                probe_done);
     ferry_write(loop, &p[PIPE_WRITE].op, s->full_pipe[1], s->big, 1 << 20, FERRY_CURRENT, 0,
                 probe_done);
-    ferry_open(loop, &p[FIFO].op, s->fifo, FERRY_OPEN_READ, 0, 0, probe_done);
+    if (TEST_WINDOWS) ferry_timer(loop, &p[FIFO].op, 60 * SECOND, 0, 0, probe_done);
+    else ferry_open(loop, &p[FIFO].op, s->fifo, FERRY_OPEN_READ, 0, 0, probe_done);
     ferry_timer(loop, &p[TIMER].op, 60 * SECOND, SECOND, 0, probe_done);
     ferry_timer(loop, &p[FAR_TIMER].op, UINT64_MAX, 0, 0, probe_done);
 }
 
 static void stage_close(struct stage *s) {
     test_close(s->loop);
-    int mine[] = {s->listener, s->full,         s->connecting,  s->recv[0],
-                  s->recv[1],  s->send[0],      s->send[1],     s->pipe[0],
-                  s->pipe[1],  s->full_pipe[0], s->full_pipe[1]};
+    ferry_fd mine[] = {s->listener, s->full,         s->connecting,  s->recv[0],
+                       s->recv[1],  s->send[0],      s->send[1],     s->pipe[0],
+                       s->pipe[1],  s->full_pipe[0], s->full_pipe[1]};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) close(mine[i]);
     for (int i = 0; i < s->queued_count; i++) close(s->queued[i]);
     free(s->big);
@@ -199,7 +201,7 @@ static void contract_05_cancel_fd_ends_all_on_it(void **state) {
     for (int i = 0; i < KINDS; i++) {
         assert_int_equal(s.p[i].calls, i == RECV || i == RECVV ? 1 : 0);
     }
-    int others[] = {s.listener, s.connecting, s.recv[1], s.send[0], s.pipe[0], s.full_pipe[1]};
+    ferry_fd others[] = {s.listener, s.connecting, s.recv[1], s.send[0], s.pipe[0], s.full_pipe[1]};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         ferry_cancel_fd(s.loop, others[i]);
     }
@@ -225,7 +227,7 @@ static void contract_05_descriptor_lives_on(void **state) {
     for (int i = 0; i < KINDS; i++) ferry_cancel(s.loop, &s.p[i].op);
     run_done(s.loop);
 
-    int client = plain_socket(AF_INET, SOCK_STREAM);
+    ferry_fd client = plain_socket(AF_INET, SOCK_STREAM);
     plain_send(s.recv[1], "next", 4);
     ferry_recv(s.loop, &in.op, s.recv[0], buf, 4, FERRY_ALL, probe_done);
     ferry_accept(s.loop, &accepted.op, s.listener, NULL, 0, probe_done);

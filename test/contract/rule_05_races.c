@@ -41,7 +41,7 @@ static void contract_05_half_a_receive(void **state) {
     (void)state;
     struct probe p = {.calls = 0}, next = {.calls = 0};
     char buf[100], rest[10];
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     tcp_pair(loop, fds);
     ferry_recv(loop, &p.op, fds[0], buf, sizeof buf, FERRY_ALL, probe_done);
@@ -70,7 +70,7 @@ static void contract_05_half_a_receive(void **state) {
 static void contract_05_no_connection_is_lost(void **state) {
     (void)state;
     enum { ROUNDS = 200 };
-    static int clients[ROUNDS];
+    static ferry_fd clients[ROUNDS];
     ferry_addr addr;
     int accepted = 0;
     ferry_loop *loop = test_loop();
@@ -117,8 +117,8 @@ static void contract_05_sends_tell_what_was_moved(void **state) {
     for (int round = 0; round < ROUNDS; round++) {
         struct probe p = {.calls = 0};
         size_t got = 0;
-        long n = 0;
-        int fds[2];
+        ssize_t n = 0;
+        ferry_fd fds[2];
         tcp_pair(loop, fds);
         ferry_send(loop, &p.op, fds[0], out, SIZE, 0, probe_done);
         for (int i = 0; i < round; i++) {
@@ -152,7 +152,7 @@ static void contract_05_waiting_in_a_lane_ends_at_once(void **state) {
     (void)state;
     struct probe first = {.calls = 0}, second = {.calls = 0}, third = {.calls = 0};
     char a[4], b[4], c[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &first.op, fds[0], a, 4, FERRY_ALL, probe_done);
@@ -177,7 +177,7 @@ static void contract_05_waiting_in_a_lane_ends_at_once(void **state) {
 static void contract_05_close_and_post_are_never_cancelled(void **state) {
     (void)state;
     struct probe closed = {.calls = 0}, posted = {.calls = 0};
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_close(loop, &closed.op, fds[0], 0, probe_done);

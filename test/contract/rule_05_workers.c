@@ -24,7 +24,7 @@ static void plain_write(ferry_fd fd, const void *buf, size_t len) {
     while (write(fd, buf, len) < 0) assert_int_equal(errno, EINTR);
 }
 
-static long plain_read(ferry_fd fd, void *buf, size_t len) {
+static ssize_t plain_read(ferry_fd fd, void *buf, size_t len) {
     ssize_t n;
     while ((n = read(fd, buf, len)) < 0) assert_int_equal(errno, EINTR);
     return n;

@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "tables.h"
 
 #include <fcntl.h>
@@ -20,12 +21,12 @@ static void contract_06_every_waiting_kind_times_out(void **state) {
     char buf[COUNT][8];
     ferry_vec vec;
     ferry_addr addr;
-    int fds[2], more[2], pipe_fds[2];
+    ferry_fd fds[2], more[2], pipe_fds[2];
     char *fifo = temp_path("fifo"), *big = calloc(1, 1 << 20);
     assert_non_null(big);
     vec.data = buf[RECVV];
     vec.len = 8;
-    assert_int_equal(mkfifo(fifo, 0600), 0);
+    if (!TEST_WINDOWS) assert_int_equal(mkfifo(fifo, 0600), 0);
     unix_pair(fds, SOCK_STREAM);
     unix_pair(more, SOCK_STREAM);
     ferry_loop *loop = test_loop();
@@ -40,7 +41,8 @@ static void contract_06_every_waiting_kind_times_out(void **state) {
     ferry_send(loop, &p[SEND].op, fds[0], big, 1 << 20, 0, probe_done);
     ferry_accept(loop, &p[ACCEPT].op, listener, NULL, 0, probe_done);
     ferry_read(loop, &p[PIPE].op, pipe_fds[0], buf[PIPE], 8, FERRY_CURRENT, 0, probe_done);
-    ferry_open(loop, &p[FIFO].op, fifo, FERRY_OPEN_READ, 0, 0, probe_done);
+    if (TEST_WINDOWS) ferry_timer(loop, &p[FIFO].op, 60 * SECOND, 0, 0, probe_done);
+    else ferry_open(loop, &p[FIFO].op, fifo, FERRY_OPEN_READ, 0, 0, probe_done);
     ferry_timer(loop, &p[TIMER].op, 60 * SECOND, 0, 0, probe_done);
     plain_send(more[1], "part", 4);
     /* The other end of the blocked send holds what went through: it must not receive it. */
@@ -59,7 +61,7 @@ static void contract_06_every_waiting_kind_times_out(void **state) {
     assert_memory_equal(buf[ALL], "part", 4);
     assert_true(p[SEND].transferred < 1 << 20);
     test_close(loop);
-    int mine[] = {fds[0], fds[1], more[0], more[1], pipe_fds[0], pipe_fds[1], listener};
+    ferry_fd mine[] = {fds[0], fds[1], more[0], more[1], pipe_fds[0], pipe_fds[1], listener};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) close(mine[i]);
     free(big);
 }
@@ -70,7 +72,7 @@ static void contract_06_a_result_in_time_wins(void **state) {
     enum { ROUNDS = 200 };
     struct probe p = {.calls = 0};
     char byte;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     for (int round = 0; round < ROUNDS; round++) {
@@ -93,7 +95,7 @@ static void contract_06_races_lose_nothing(void **state) {
     enum { ROUNDS = 500 };
     uint64_t sent = 0, received = 0;
     char buf[64], out[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     for (int round = 0; round < ROUNDS || received < sent; round++) {
@@ -125,7 +127,7 @@ static void contract_06_waiting_in_a_lane_counts(void **state) {
     (void)state;
     struct probe first = {.calls = 0}, second = {.calls = 0}, third = {.calls = 0};
     char a[4], b[4], c[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     uint64_t start_ns = clock_ns();
@@ -152,7 +154,7 @@ static void contract_06_waiting_in_a_lane_counts(void **state) {
  * before submitting does not count against it. */
 static struct probe late_recv, late_timer;
 static uint64_t late_submitted_ns;
-static int late_fd;
+static ferry_fd late_fd;
 static char late_byte;
 
 static void late_done(ferry_op *op) {
@@ -167,7 +169,7 @@ static void late_done(ferry_op *op) {
 static void contract_06_submitted_late_in_a_callback(void **state) {
     (void)state;
     ferry_op op;
-    int fds[2];
+    ferry_fd fds[2];
     memset(&op, 0, sizeof op);
     unix_pair(fds, SOCK_STREAM);
     late_fd = fds[0];
@@ -188,7 +190,7 @@ static void contract_06_absolute(void **state) {
     (void)state;
     struct probe past = {.calls = 0}, soon = {.calls = 0}, nopped = {.calls = 0};
     char buf[4];
-    int fds[2], more[2];
+    ferry_fd fds[2], more[2];
     unix_pair(fds, SOCK_STREAM);
     unix_pair(more, SOCK_STREAM);
     ferry_loop *loop = test_loop();
@@ -209,7 +211,7 @@ static void contract_06_absolute(void **state) {
     assert_int_equal(soon.op.deadline_ns, soon_ns);
     probe_check(&nopped, 0);
     test_close(loop);
-    int mine[] = {fds[0], fds[1], more[0], more[1]};
+    ferry_fd mine[] = {fds[0], fds[1], more[0], more[1]};
     for (size_t i = 0; i < 4; i++) close(mine[i]);
 }
 
@@ -217,7 +219,7 @@ static void contract_06_extremes(void **state) {
     (void)state;
     struct probe shortest = {.calls = 0}, longest = {.calls = 0}, nearly = {.calls = 0};
     char buf[3];
-    int fds[3][2];
+    ferry_fd fds[3][2];
     ferry_loop *loop = test_loop();
     for (int i = 0; i < 3; i++) unix_pair(fds[i], SOCK_STREAM);
     shortest.op.deadline_ns = 1;
@@ -244,7 +246,7 @@ static void contract_06_again_begins_anew(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char byte;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     p.op.deadline_ns = 5 * MS;
@@ -294,7 +296,7 @@ static void contract_06_unneeded_deadlines_vanish(void **state) {
     enum { COUNT = 1000 };
     struct probe *p = calloc(COUNT, sizeof *p);
     char *bytes = malloc(COUNT);
-    int fds[2];
+    ferry_fd fds[2];
     assert_true(p && bytes);
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();

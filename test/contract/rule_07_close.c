@@ -36,7 +36,7 @@ static void contract_07_ends_all_then_hands_the_number_back(void **state) {
     for (int flushed = 0; flushed < 2; flushed++) {
         struct probe closed = {.calls = 0};
         struct probe *p = ending.probes;
-        int fds[2];
+        ferry_fd fds[2];
         memset(&ending, 0, sizeof ending);
         unix_pair(fds, SOCK_STREAM);
         ferry_loop *loop = test_loop();
@@ -67,7 +67,7 @@ static void contract_07_every_kind_of_descriptor(void **state) {
     enum { COUNT = 6 };
     static char buf[64], big[1 << 20];
     struct probe p[COUNT] = {{.calls = 0}}, closed[5] = {{.calls = 0}};
-    int pipe_fds[2];
+    ferry_fd pipe_fds[2];
     ferry_addr addr;
     ferry_fd client;
     ferry_loop *loop = test_loop();
@@ -94,7 +94,7 @@ static void contract_07_every_kind_of_descriptor(void **state) {
     assert_true(is_filled(buf, 64, 1));
     assert_int_equal(p[5].result, FERRY_ECANCELED);
     for (int i = 0; i < 5; i++) probe_check(&closed[i], 0);
-    int fds[] = {listener, pipe_fds[0], pipe_fds[1], file, client};
+    ferry_fd fds[] = {listener, pipe_fds[0], pipe_fds[1], file, client};
     for (int i = 0; i < 5; i++) assert_false(is_open(fds[i]));
     test_close(loop);
 }
@@ -106,7 +106,7 @@ static void contract_07_submits_while_closing(void **state) {
     (void)state;
     struct probe closed = {.calls = 0}, again = {.calls = 0}, p[3] = {{.calls = 0}};
     char buf[8] = "";
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &p[0].op, fds[0], buf, 8, 0, probe_done);
@@ -144,7 +144,7 @@ static void contract_07_without_an_operation(void **state) {
     (void)state;
     enum { COUNT = 500 };
     struct probe readers[COUNT] = {{.calls = 0}};
-    static int fds[COUNT][2];
+    static ferry_fd fds[COUNT][2];
     char buf[COUNT];
     if (set_fd_limit(COUNT * 2 + 200) < 0) test_skip("the hard limit RLIMIT_NOFILE is below 1,200");
     ferry_loop *loop = test_loop();
@@ -175,7 +175,7 @@ static void contract_07_number_is_reused(void **state) {
     for (int round = 0; round < ROUNDS; round++) {
         struct probe old = {.calls = 0}, new = {.calls = 0};
         char old_buf[8] = "", new_buf[8] = "";
-        int fds[2], extra, next[2];
+        ferry_fd fds[2], extra, next[2];
         unix_pair(fds, SOCK_STREAM);
         extra = dup(fds[0]); /* so that the old connection outlives the number */
         ferry_recv(loop, &old.op, fds[0], old_buf, 8, 0, probe_done);
@@ -208,7 +208,8 @@ static struct {
     ferry_loop *loop;
     struct probe reader;
     ferry_op closer;
-    int fds[2], rounds, wrong;
+    ferry_fd fds[2];
+    int rounds, wrong;
     char buf[4];
 } reuse;
 
@@ -243,9 +244,10 @@ static void contract_07_number_is_reused_in_the_callback(void **state) {
 
 static void contract_07_forget_lets_go(void **state) {
     (void)state;
+    differs_on_wine("Wine cannot take a handle off its port");
     struct probe p = {.calls = 0};
     char buf[8];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *first = test_loop(), *second = test_loop();
     ferry_recv(first, &p.op, fds[0], buf, 8, 0, probe_done);
@@ -277,10 +279,10 @@ static void contract_07_forgotten_numbers_start_afresh(void **state) {
     (void)state;
     static char big[1 << 20];
     ferry_loop *loop = test_loop();
-    int number = -1;
+    ferry_fd number = -1;
     for (int round = 0; round < 50; round++) {
         struct probe cut = {.calls = 0}, whole = {.calls = 0};
-        int fds[2];
+        ferry_fd fds[2];
         unix_pair(fds, SOCK_STREAM);
         if (number >= 0) assert_int_equal(fds[0], number);
         number = fds[0];
@@ -308,9 +310,9 @@ static void contract_07_a_dup_is_another_descriptor(void **state) {
     (void)state;
     struct probe first = {.calls = 0}, second = {.calls = 0};
     char a[4], b[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
-    int copy = dup(fds[0]);
+    ferry_fd copy = dup(fds[0]);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &first.op, fds[0], a, 4, 0, probe_done);
     ferry_recv(loop, &second.op, copy, b, 4, 0, probe_done);

@@ -55,7 +55,7 @@ static void contract_08_reading_to_the_end_of_a_file(void **state) {
     enum { SHORT, ALL, VECTORS, AT_END, PAST_END, ALL_AT_END, COUNT };
     struct probe p[COUNT] = {{.calls = 0}};
     char bufs[COUNT][200];
-    ferry_vec vecs[2] = {{bufs[VECTORS], 30}, {bufs[VECTORS] + 30, 170}};
+    ferry_vec vecs[2] = {VEC(bufs[VECTORS], 30), VEC(bufs[VECTORS] + 30, 170)};
     ferry_fd fd = temp_file("data", 100, 8);
     ferry_loop *loop = test_loop();
     ferry_read(loop, &p[SHORT].op, fd, bufs[SHORT], 200, 60, 0, probe_done);
@@ -97,8 +97,8 @@ static void contract_08_pipe_writes_are_whole(void **state) {
     (void)state;
     struct probe whole = {.calls = 0}, vectors = {.calls = 0}, some = {.calls = 0};
     char *out = buffer(BIG, 5);
-    ferry_vec vecs[2] = {{out, 100001}, {out + 100001, BIG - 100001}};
-    int fds[2];
+    ferry_vec vecs[2] = {VEC(out, 100001), VEC(out + 100001, BIG - 100001)};
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     assert_int_equal(ferry_pipe(loop, fds), 0);
     ferry_write(loop, &whole.op, fds[1], out, BIG, FERRY_CURRENT, 0, probe_done);
@@ -121,7 +121,7 @@ static void contract_08_pipe_reads(void **state) {
     (void)state;
     struct probe some = {.calls = 0}, all = {.calls = 0}, last = {.calls = 0}, end = {.calls = 0};
     char a[100], b[100], c[100];
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     assert_int_equal(ferry_pipe(loop, fds), 0);
     ferry_read(loop, &some.op, fds[0], a, sizeof a, FERRY_CURRENT, 0, probe_done);
@@ -155,7 +155,7 @@ static void contract_08_pipe_write_cut_short(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char *out = buffer(BIG, 5);
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     assert_int_equal(ferry_pipe(loop, fds), 0);
     ferry_write(loop, &p.op, fds[1], out, BIG, FERRY_CURRENT, 0, probe_done);
@@ -177,9 +177,9 @@ static void contract_08_datagrams_keep_their_bounds(void **state) {
     for (int t = 0; t < 1 + TEST_SEQPACKET; t++) {
         struct probe out[3] = {{.calls = 0}}, in[3] = {{.calls = 0}};
         char bufs[3][100];
-        ferry_vec vecs[2] = {{(char *)(uintptr_t) "second ", 7},
-                             {(char *)(uintptr_t) "message", 7}};
-        int fds[2];
+        ferry_vec vecs[2] = {VEC((char *)(uintptr_t) "second ", 7),
+                             VEC((char *)(uintptr_t) "message", 7)};
+        ferry_fd fds[2];
         unix_pair(fds, types[t]);
         ferry_loop *loop = test_loop();
         ferry_recv(loop, &in[0].op, fds[1], bufs[0], 100, 0, probe_done);

@@ -42,7 +42,7 @@ static size_t slow_reader(ferry_loop *loop, struct probe *p, ferry_fd fd, uint64
     return got;
 }
 
-static void whole_send(int fds[2], ferry_loop *loop, int vectored) {
+static void whole_send(ferry_fd fds[2], ferry_loop *loop, int vectored) {
     enum { PIECES = 1500 }; /* more than the system takes at once */
     struct probe p = {.calls = 0};
     char *out = buffer(BIG, 7);
@@ -52,7 +52,7 @@ static void whole_send(int fds[2], ferry_loop *loop, int vectored) {
     for (size_t i = 0; i < PIECES; i++) {
         size_t len = i == PIECES - 1 ? BIG - at : i % 7 * 700; /* some are empty */
         vecs[i].data = out + at;
-        vecs[i].len = len;
+        vecs[i].len = (unsigned long)len;
         at += len;
     }
     if (vectored) ferry_sendv(loop, &p.op, fds[0], vecs, PIECES, 0, probe_done);
@@ -66,7 +66,7 @@ static void whole_send(int fds[2], ferry_loop *loop, int vectored) {
 
 static void contract_08_sends_are_whole(void **state) {
     (void)state;
-    int fds[2], locals[2];
+    ferry_fd fds[2], locals[2];
     ferry_loop *loop = test_loop();
     tcp_pair(loop, fds);
     unix_pair(locals, SOCK_STREAM);
@@ -75,7 +75,7 @@ static void contract_08_sends_are_whole(void **state) {
         whole_send(locals, loop, vectored);
     }
     test_close(loop);
-    int mine[] = {fds[0], fds[1], locals[0], locals[1]};
+    ferry_fd mine[] = {fds[0], fds[1], locals[0], locals[1]};
     for (size_t i = 0; i < 4; i++) close(mine[i]);
 }
 
@@ -84,7 +84,7 @@ static void contract_08_some_ends_short(void **state) {
     struct probe p = {.calls = 0};
     char *out = buffer(BIG, 9), *in = malloc(BIG);
     ferry_vec vecs[2];
-    int fds[2];
+    ferry_fd fds[2];
     assert_non_null(in);
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
@@ -114,8 +114,8 @@ static void contract_08_receives_are_short(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char buf[1000], *out = buffer(1000, 2);
-    ferry_vec vecs[3] = {{buf, 10}, {NULL, 0}, {buf + 10, 990}};
-    int fds[2];
+    ferry_vec vecs[3] = {VEC(buf, 10), VEC(NULL, 0), VEC(buf + 10, 990)};
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     for (int vectored = 0; vectored < 2; vectored++) {
@@ -140,8 +140,9 @@ static void contract_08_all_fills_the_buffer(void **state) {
     (void)state;
     struct probe p[2] = {{.calls = 0}};
     char buf[2000], *out = buffer(2000, 6);
-    ferry_vec vecs[4] = {{buf + 1000, 1}, {NULL, 0}, {buf + 1001, 600}, {buf + 1601, 399}};
-    int fds[2];
+    ferry_vec vecs[4] = {VEC(buf + 1000, 1), VEC(NULL, 0), VEC(buf + 1001, 600),
+                         VEC(buf + 1601, 399)};
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &p[0].op, fds[0], buf, 1000, FERRY_ALL, probe_done);
@@ -171,7 +172,7 @@ static void contract_08_data_then_the_end(void **state) {
     (void)state;
     struct probe all = {.calls = 0}, end = {.calls = 0}, again = {.calls = 0};
     char buf[100];
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     tcp_pair(loop, fds);
     ferry_recv(loop, &all.op, fds[0], buf, sizeof buf, FERRY_ALL, probe_done);
@@ -199,8 +200,8 @@ static void contract_08_nothing_is_not_the_end(void **state) {
     enum { STREAM, VECTORS, NO_VECTORS, SEND, SENDV, UNIX, UDP, FILE_READ, FILE_WRITE, COUNT };
     struct probe p[COUNT] = {{.calls = 0}};
     char buf[8] = "";
-    ferry_vec empty[2] = {{buf, 0}, {NULL, 0}};
-    int fds[2], local[2], udp[2];
+    ferry_vec empty[2] = {VEC(buf, 0), VEC(NULL, 0)};
+    ferry_fd fds[2], local[2], udp[2];
     ferry_addr addr;
     ferry_loop *loop = test_loop();
     tcp_pair(loop, fds);
@@ -231,7 +232,7 @@ static void contract_08_nothing_is_not_the_end(void **state) {
         if (p[i].flags) fail_msg("case %d: flags %u", i, p[i].flags);
     }
     test_close(loop);
-    int mine[] = {fds[0], fds[1], local[0], local[1], udp[0], udp[1], file};
+    ferry_fd mine[] = {fds[0], fds[1], local[0], local[1], udp[0], udp[1], file};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) close(mine[i]);
 }
 
@@ -249,7 +250,7 @@ static void contract_08_all_cut_by_a_reset(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char buf[100];
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     tcp_pair(loop, fds);
     ferry_recv(loop, &p.op, fds[0], buf, sizeof buf, FERRY_ALL, probe_done);
@@ -269,7 +270,7 @@ static void contract_08_send_cut_by_a_reset(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char *out = buffer(64u << 20, 3);
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     tcp_pair(loop, fds);
     ferry_send(loop, &p.op, fds[0], out, 64u << 20, 0, probe_done);

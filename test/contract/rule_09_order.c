@@ -27,7 +27,7 @@ static void contract_09_receives_in_order(void **state) {
     static char bufs[COUNT][60];
     static ferry_vec vecs[COUNT][2];
     char *out = malloc(COUNT * 60);
-    int fds[2];
+    ferry_fd fds[2];
     size_t at = 0;
     assert_non_null(out);
     fill(out, COUNT * 60, 1);
@@ -36,9 +36,9 @@ static void contract_09_receives_in_order(void **state) {
     for (int i = 0; i < COUNT; i++) {
         size_t len = (size_t)(i % 50) + 1;
         vecs[i][0].data = bufs[i];
-        vecs[i][0].len = len / 2;
+        vecs[i][0].len = (unsigned long)len / 2;
         vecs[i][1].data = bufs[i] + len / 2;
-        vecs[i][1].len = len - len / 2;
+        vecs[i][1].len = (unsigned long)(len - len / 2);
         if (i % 2) ferry_recv(loop, &p[i].op, fds[0], bufs[i], len, FERRY_ALL, probe_done);
         else ferry_recvv(loop, &p[i].op, fds[0], vecs[i], 2, FERRY_ALL, probe_done);
         if (i == COUNT / 3) {
@@ -76,7 +76,7 @@ static void reader(ferry_loop *loop, ferry_fd fd, uint64_t seed, size_t len) {
 }
 
 /* Plain and vectored, one byte to 70,000, all queued at once, some more while it goes on. */
-static void sends_in_order(ferry_loop *loop, int fds[2]) {
+static void sends_in_order(ferry_loop *loop, ferry_fd fds[2]) {
     enum { COUNT = 200, MAX = 70000 };
     static struct probe p[COUNT];
     static ferry_vec vecs[COUNT][3];
@@ -93,11 +93,11 @@ static void sends_in_order(ferry_loop *loop, int fds[2]) {
     for (int i = 0; i < COUNT; i++) {
         size_t len = lens[i];
         vecs[i][0].data = out + at;
-        vecs[i][0].len = len / 3;
+        vecs[i][0].len = (unsigned long)len / 3;
         vecs[i][1].data = out + at;
         vecs[i][1].len = 0;
         vecs[i][2].data = out + at + len / 3;
-        vecs[i][2].len = len - len / 3;
+        vecs[i][2].len = (unsigned long)(len - len / 3);
         if (i % 3) ferry_send(loop, &p[i].op, fds[0], out + at, len, 0, probe_done);
         else ferry_sendv(loop, &p[i].op, fds[0], vecs[i], 3, 0, probe_done);
         at += len;
@@ -112,14 +112,14 @@ static void sends_in_order(ferry_loop *loop, int fds[2]) {
 
 static void contract_09_sends_in_order(void **state) {
     (void)state;
-    int fds[2], local[2];
+    ferry_fd fds[2], local[2];
     ferry_loop *loop = test_loop();
     tcp_pair(loop, fds);
     unix_pair(local, SOCK_STREAM);
     sends_in_order(loop, fds);
     sends_in_order(loop, local);
     test_close(loop);
-    int mine[] = {fds[0], fds[1], local[0], local[1]};
+    ferry_fd mine[] = {fds[0], fds[1], local[0], local[1]};
     for (size_t i = 0; i < 4; i++) close(mine[i]);
 }
 
@@ -127,7 +127,8 @@ static void contract_09_datagrams_in_order(void **state) {
     (void)state;
     enum { COUNT = 200 };
     static struct probe in[COUNT], out[COUNT];
-    int numbers[COUNT], got[COUNT], fds[2];
+    int numbers[COUNT], got[COUNT];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_DGRAM);
     ferry_loop *loop = test_loop();
     for (int i = 0; i < COUNT; i++) {
@@ -156,7 +157,7 @@ static void contract_09_current_position_in_order(void **state) {
     enum { COUNT = 100, PIECE = 137 };
     static struct probe out[COUNT], in[COUNT];
     static char data[COUNT * PIECE], back[COUNT * PIECE], file_bytes[COUNT * PIECE];
-    int pipe_fds[2];
+    ferry_fd pipe_fds[2];
     fill(data, sizeof data, 21);
     ferry_loop *loop = test_loop();
     ferry_fd file = temp_file("data", 0, 0);
@@ -191,7 +192,7 @@ static void contract_09_current_position_in_order(void **state) {
     assert_int_equal(pread(file, file_bytes, sizeof file_bytes, 0), COUNT * PIECE);
     assert_memory_equal(file_bytes, data, sizeof data);
     test_close(loop);
-    int mine[] = {pipe_fds[0], pipe_fds[1], file};
+    ferry_fd mine[] = {pipe_fds[0], pipe_fds[1], file};
     for (int i = 0; i < 3; i++) close(mine[i]);
 }
 
@@ -201,7 +202,7 @@ static void contract_09_empty_transfers_keep_their_place(void **state) {
     enum { COUNT = 40 };
     static struct probe in[COUNT], out[COUNT];
     static char bufs[COUNT], byte = 'z';
-    int fds[2];
+    ferry_fd fds[2];
     ferry_loop *loop = test_loop();
     for (int round = 0; round < 2; round++) {
         memset(in, 0, sizeof in);
@@ -234,7 +235,7 @@ static void contract_09_bad_arguments_do_not_wait(void **state) {
     (void)state;
     struct probe first = {.calls = 0}, bad = {.calls = 0}, last = {.calls = 0};
     char a[2], b[2];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &first.op, fds[0], a, 2, FERRY_ALL, probe_done);
@@ -260,7 +261,8 @@ static void contract_09_sends_cancelled_while_waiting(void **state) {
     enum { COUNT = 60, LEN = 30000 };
     static struct probe p[COUNT];
     static char out[COUNT][LEN], in[LEN];
-    int fds[2], left = 0;
+    ferry_fd fds[2];
+    int left = 0;
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     for (int i = 0; i < COUNT; i++) {
@@ -307,7 +309,7 @@ static void contract_09_directions_are_independent(void **state) {
     static char big[4 << 20];
     struct probe blocked = {.calls = 0}, reader_probe = {.calls = 0}, other = {.calls = 0};
     char buf[4];
-    int fds[2], others[2];
+    ferry_fd fds[2], others[2];
     unix_pair(fds, SOCK_STREAM);
     unix_pair(others, SOCK_STREAM);
     ferry_loop *loop = test_loop();
@@ -324,7 +326,7 @@ static void contract_09_directions_are_independent(void **state) {
     run_done(loop);
     probe_check(&blocked, FERRY_ECANCELED);
     test_close(loop);
-    int mine[] = {fds[1], others[0], others[1]};
+    ferry_fd mine[] = {fds[1], others[0], others[1]};
     for (int i = 0; i < 3; i++) close(mine[i]);
 }
 
@@ -334,7 +336,7 @@ static void contract_09_some_kinds_run_concurrently(void **state) {
     enum { COUNT = 20 };
     struct probe accepts[COUNT] = {{.calls = 0}}, reads[COUNT] = {{.calls = 0}};
     static char bufs[COUNT][100];
-    int clients[COUNT];
+    ferry_fd clients[COUNT];
     ferry_addr addr;
     ferry_loop *loop = test_loop();
     ferry_fd listener = tcp_listener(&addr), file = temp_file("data", 4096, 5);
@@ -376,7 +378,7 @@ static void contract_09_sends_of_nothing_together(void **state) {
     static const size_t lengths[][MOST] = {
         {0, 0, 0, 0, 0, 0}, {3, 0, 2, 0, 0, 1}, {0, 0, 0, 0, 0, 5}, {4, 0, 0, 0, 0, 0}};
     ferry_loop *loop = test_loop();
-    int fds[2];
+    ferry_fd fds[2];
     tcp_pair(loop, fds);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         struct probe p[MOST];

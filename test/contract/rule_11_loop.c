@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "tables.h"
 
 #include <stdatomic.h>
@@ -20,7 +21,7 @@ static void contract_11_close_in_flight_is_refused(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char buf[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_recv(loop, &p.op, fds[0], buf, 4, 0, probe_done);
@@ -45,7 +46,8 @@ static struct {
     ferry_loop *loop;
     struct probe late[4], closed;
     ferry_op post;
-    int fd, post_result, calls;
+    ferry_fd fd;
+    int post_result, calls;
     char buf[4];
     ferry_file file;
 } drain;
@@ -67,7 +69,7 @@ static void contract_11_drain_ends_everything(void **state) {
     struct probe p[COUNT] = {{.calls = 0}};
     static char big[1 << 20];
     char buf[4];
-    int fds[2], others[2];
+    ferry_fd fds[2], others[2];
     ferry_addr addr;
     memset(&drain, 0, sizeof drain);
     unix_pair(fds, SOCK_STREAM);
@@ -90,7 +92,7 @@ static void contract_11_drain_ends_everything(void **state) {
     assert_int_equal(loop_stats(loop).in_flight, 0);
     assert_int_equal(ferry_loop_drain(loop, 0), 0); /* nothing is left to wait for */
     test_close(loop);
-    int mine[] = {fds[1], others[0], others[1], listener};
+    ferry_fd mine[] = {fds[1], others[0], others[1], listener};
     for (int i = 0; i < 4; i++) close(mine[i]);
 }
 
@@ -98,7 +100,7 @@ static void contract_11_a_drained_loop_is_closed_to_all_else(void **state) {
     (void)state;
     struct probe nop = {.calls = 0}, closed = {.calls = 0};
     static ferry_op post;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     assert_int_equal(ferry_loop_drain(loop, SECOND), 0);
@@ -198,7 +200,7 @@ static void ledger_release(void *memory, void *context) {
 static void exercise(ferry_loop *loop) {
     struct probe p[4] = {{.calls = 0}};
     char buf[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_send(loop, &p[0].op, fds[0], "abcd", 4, 0, probe_done);
     ferry_recv(loop, &p[1].op, fds[1], buf, 4, FERRY_ALL, probe_done);
@@ -229,7 +231,9 @@ static void contract_11_open_and_close_again_and_again(void **state) {
         ledger.count = 0;
         test_close(loop);
         assert_int_equal(ledger.allocated, ledger.released);
-        assert_int_equal(list_fds(NULL, 0), fds);
+        /* The pools of Windows give back what they have no use for. */
+        if (TEST_WINDOWS) assert_true(list_fds(NULL, 0) <= fds);
+        else assert_int_equal(list_fds(NULL, 0), fds);
     }
     uint64_t start_ns = clock_ns();
     while (count_threads() != threads && clock_ns() - start_ns < 2 * SECOND) sleep_ns(MS);

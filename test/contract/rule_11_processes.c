@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "tables.h"
 
 #include <errno.h>
@@ -61,7 +62,7 @@ static int wait_for(pid_t pid) {
 static void contract_11_forked_child_is_refused(void **state) {
     (void)state;
     char buf[8];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     ferry_loop *loop = test_loop();
     for (int round = 0; round < 10; round++) {
@@ -146,9 +147,10 @@ static void contract_11_submit_in_a_child_stops_it(void **state) {
  * ---------------------------------------------------------------------------- */
 
 static int helper_list_fds(void) {
-    static int fds[4096];
+    static ferry_fd fds[4096];
     size_t count = list_fds(fds, 4096);
-    for (size_t i = 0; i < count && i < 4096; i++) printf("fd %d\n", fds[i]);
+    for (size_t i = 0; i < count && i < 4096; i++)
+        printf("fd %*d\n", TEST_WINDOWS ? 8 : 0, (int)fds[i]);
     return 0;
 }
 
@@ -157,12 +159,12 @@ static void contract_11_nothing_is_inherited_by_exec(void **state) {
     enum { ACCEPT, CONNECT, OPEN, WORK, COUNT };
     static struct helper_result before, after;
     struct probe p[COUNT] = {{.calls = 0}};
-    int pipe_fds[2], pair[2], listener, client;
+    ferry_fd pipe_fds[2], pair[2], listener, client;
     ferry_addr addr;
     char *path = temp_path("file");
     helper_run("list_fds", NULL, &before);
     assert_int_equal(before.status, 0);
-    assert_non_null(strstr(before.output, "fd 1\n"));
+    if (!TEST_WINDOWS) assert_non_null(strstr(before.output, "fd 1\n"));
 
     ferry_loop *loop = test_loop();
     assert_int_equal(ferry_pipe(loop, pipe_fds), 0);
@@ -179,13 +181,16 @@ static void contract_11_nothing_is_inherited_by_exec(void **state) {
     assert_true(p[ACCEPT].result >= 0 && p[OPEN].result >= 0);
     assert_true(ferry_loop_fd(loop) >= 0); /* with all that comes with it */
     assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 0);
-    int mine[] = {pipe_fds[0],           pipe_fds[1],        pair[0], pair[1], listener, client,
-                  (int)p[ACCEPT].result, (int)p[OPEN].result};
+    ferry_fd mine[] = {
+        pipe_fds[0],           pipe_fds[1],        pair[0], pair[1], listener, client,
+        (int)p[ACCEPT].result, (int)p[OPEN].result};
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
         assert_int_equal(fcntl(mine[i], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     }
     helper_run("list_fds", NULL, &after);
-    assert_string_equal(after.output, before.output);
+    /* The numbers of handles are not the same each time: there are as many of them. */
+    if (TEST_WINDOWS) assert_int_equal(strlen(after.output), strlen(before.output));
+    else assert_string_equal(after.output, before.output);
     for (size_t i = 0; i < sizeof mine / sizeof mine[0]; i++) {
         ferry_close(loop, NULL, mine[i], 0, NULL);
     }

@@ -122,7 +122,7 @@ static void contract_12_outcomes_are_told_apart(void **state) {
     struct probe p[COUNT] = {{.calls = 0}};
     struct linger now = {1, 0};
     char buf[COUNT];
-    int fds[COUNT][2];
+    ferry_fd fds[COUNT][2];
     ferry_loop *loop = test_loop();
     for (int i = 0; i < COUNT; i++) {
         tcp_pair(loop, fds[i]);

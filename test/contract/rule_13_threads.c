@@ -64,7 +64,7 @@ static void contract_13_open_here_run_there(void **state) {
     (void)state;
     for (int round = 0; round < 5; round++) {
         pthread_t thread;
-        int fds[2];
+        ferry_fd fds[2];
         memset(&given, 0, sizeof given);
         unix_pair(fds, SOCK_STREAM);
         given.loop = test_loop();
@@ -93,7 +93,7 @@ static void contract_13_opened_and_never_run(void **state) {
     (void)state;
     struct probe p = {.calls = 0};
     char buf[4];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     test_close(test_loop());
     ferry_loop *loop = test_loop();
@@ -115,7 +115,7 @@ static struct {
     struct probe probe;
     const char *call;
     char buf[4];
-    int fds[2];
+    ferry_fd fds[2];
 } wrong;
 
 static void *call_from_wrong_thread(void *arg) {
@@ -356,7 +356,7 @@ static void contract_13_a_refused_post_leaves_the_operation_idle(void **state) {
 /* Each thread has a loop of its own, which moves bytes through a socket to the other's and back. */
 struct side {
     ferry_loop *loop;
-    int fd;
+    ferry_fd fd;
     struct probe in, out;
     char buf[512];
 };
@@ -385,7 +385,7 @@ static void contract_13_loops_in_two_threads(void **state) {
     (void)state;
     static struct side sides[2];
     pthread_t threads[2];
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     for (int i = 0; i < 2; i++) {
         sides[i].loop = test_loop();

@@ -21,8 +21,8 @@ static struct {
     uint64_t due_ns; /* from when on callbacks of the busy ones count against the quiet one */
     long calls, since_due;
     int stop;
-    int fds[2];   /* of the busy ones */
-    int quiet_fd; /* where the quiet one is sent something after a while; -1: nowhere */
+    ferry_fd fds[2];   /* of the busy ones */
+    ferry_fd quiet_fd; /* where the quiet one is sent something after a while; -1: nowhere */
     int is_post;
 } busy;
 
@@ -98,7 +98,7 @@ static void contract_14_deadlines_among_endless_nops(void **state) {
     static ferry_op nops[100];
     struct probe reader = {.calls = 0};
     char byte;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     busy_begin();
     for (int k = 0; k < 100; k++) ferry_nop(busy.loop, &nops[k], 0, busy_done);
@@ -115,7 +115,7 @@ static void contract_14_deadlines_among_endless_nops(void **state) {
 static void quiet_socket(void (*begin)(void)) {
     struct probe reader = {.calls = 0};
     char byte;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     busy_begin();
     ferry_recv(busy.loop, &reader.op, fds[0], &byte, 1, 0, quiet_done);
@@ -179,7 +179,7 @@ static void contract_14_a_quiet_socket_beside_a_busy_one(void **state) {
     (void)state;
     struct probe reader = {.calls = 0};
     char byte;
-    int fds[2];
+    ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
     busy_begin();
     ferry_recv(busy.loop, &reader.op, fds[0], &byte, 1, 0, quiet_done);
@@ -193,7 +193,7 @@ static void contract_14_a_quiet_socket_beside_a_busy_one(void **state) {
     }
     run_done(busy.loop);
     busy_end(&reader, 1);
-    int mine[] = {fds[0], fds[1], busy.fds[0], busy.fds[1]};
+    ferry_fd mine[] = {fds[0], fds[1], busy.fds[0], busy.fds[1]};
     for (int i = 0; i < 4; i++) close(mine[i]);
 }
 
@@ -221,7 +221,8 @@ static void contract_14_work_per_turn_is_bounded(void **state) {
 /* All descriptors that are ready move on together: none is many rounds ahead of another. */
 static struct runner_up {
     struct probe probe;
-    int fd, rounds;
+    ferry_fd fd;
+    int rounds;
     char byte;
 } runners[50];
 
@@ -242,7 +243,7 @@ static void runner_done(ferry_op *op) {
 static void contract_14_ready_descriptors_take_turns(void **state) {
     (void)state;
     char out[400];
-    int fds[50][2];
+    ferry_fd fds[50][2];
     fill(out, sizeof out, 1);
     busy_begin();
     for (int i = 0; i < 50; i++) {

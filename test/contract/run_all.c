@@ -5,10 +5,10 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "runner.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,8 +25,8 @@
 extern char **environ;
 
 struct child {
-    pid_t pid;  /* 0: this place is free */
-    int output; /* -1: its end was read */
+    pid_t pid;       /* 0: this place is free */
+    ferry_fd output; /* FERRY_FD_NONE: its end was read */
     int overran;
     const struct job *job;
     uint64_t start_ns, until_ns;
@@ -37,18 +37,6 @@ struct child {
 
 static struct child children[CHILDREN_MAX];
 static char base_directory[PATH_LEN / 2];
-
-static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *where) {
-    (void)info;
-    (void)kind;
-    (void)where;
-    if (remove(path) < 0) perror(path);
-    return 0; /* Go on with the rest in any case. */
-}
-
-void remove_tree(const char *path) {
-    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 /* ---- The list of skips that are right here --------------------------------------------- */
 
@@ -155,7 +143,7 @@ static void child_ended(const struct options *options, struct child *child, int 
                         struct counts *counts) {
     child->text[child->len] = 0;
     if (child->output >= 0) close(child->output);
-    child->output = -1;
+    child->output = FERRY_FD_NONE;
     child->pid = 0;
     int status_code = !child->overran && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
     if (status_code == EXIT_PASSED) {
@@ -181,7 +169,7 @@ static void child_read(struct child *child) {
         return;
     }
     close(child->output);
-    child->output = -1;
+    child->output = FERRY_FD_NONE;
 }
 
 /* Takes in what the children print, ends those that take too long, judges those that have ended.
@@ -247,6 +235,13 @@ static void config_run(const struct options *options, const struct job *jobs, si
     fflush(stdout);
 }
 
+char *temp_make(char *path, size_t size, const char *name) {
+    const char *where = getenv(TEST_TEMP_VARIABLE);
+    snprintf(path, size, "%s/ferry-%s-XXXXXX",
+             where && *where && strlen(where) < 64 ? where : "/tmp", name);
+    return mkdtemp(path);
+}
+
 /* Tests compare paths: the one to their directories leads through no symbolic link, as that of
  * macOS's /tmp would. */
 static void base_resolve(void) {
@@ -257,10 +252,7 @@ static void base_resolve(void) {
 
 void run_all(const struct options *options, const struct job *jobs, size_t count,
              struct counts *counts) {
-    const char *where = getenv("TMPDIR");
-    snprintf(base_directory, sizeof base_directory, "%s/ferry-contract-XXXXXX",
-             where && *where && strlen(where) < 64 ? where : "/tmp");
-    if (!mkdtemp(base_directory)) {
+    if (!temp_make(base_directory, sizeof base_directory, "contract")) {
         perror(base_directory);
         exit(EXIT_USAGE);
     }

@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "runner.h"
 
 #include <pthread.h>
@@ -20,7 +21,7 @@ static int helper_status = 99;
 static int came_to_its_end;
 
 struct census {
-    int fds[FDS_MAX];
+    ferry_fd fds[FDS_MAX];
     size_t fd_count;
     size_t thread_count;
 };
@@ -30,7 +31,7 @@ static void census_take(struct census *census) {
     census->thread_count = count_threads();
 }
 
-static int census_has(const struct census *census, int fd) {
+static int census_has(const struct census *census, ferry_fd fd) {
     for (size_t i = 0; i < census->fd_count && i < FDS_MAX; i++) {
         if (census->fds[i] == fd) return 1;
     }
@@ -42,7 +43,7 @@ static void fds_tell(const char *what, const struct census *in, const struct cen
         if (census_has(not_in, in->fds[i])) continue;
         char target[256];
         fd_describe(in->fds[i], target, sizeof target);
-        printf("%s descriptor %d %s\n", what, in->fds[i], target);
+        printf("%s descriptor %lld %s\n", what, (long long)in->fds[i], target);
     }
 }
 
@@ -63,7 +64,8 @@ static int census_compare(const struct census *before) {
                after.thread_count);
         same = 0;
     }
-    if (after.fd_count != before->fd_count) {
+    /* The pools of Windows give back by themselves what they have no use for. */
+    if (after.fd_count > before->fd_count || (!TEST_WINDOWS && after.fd_count < before->fd_count)) {
         printf("%zu open descriptors before the test, %zu after it\n", before->fd_count,
                after.fd_count);
         fds_tell("left open:", &after, before);
@@ -102,6 +104,7 @@ int run_one(const struct contract_test *test) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     running = test;
     first_thread_start();
+    process_warm();
     census_take(&before);
     int failures = _cmocka_run_group_tests(test->name, group, 1, NULL, NULL);
     if (failures != 0) return EXIT_FAILED;

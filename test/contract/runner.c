@@ -26,7 +26,8 @@
 #define TESTS_MAX 1024
 #define DESCRIPTORS 1024 /* that the tests count on */
 
-#define CONFIG_DEFAULT (FERRY_TEST_URING ? "uring" : FERRY_TEST_EPOLL ? "epoll" : "kqueue")
+#define CONFIG_DEFAULT                                                                             \
+    (FERRY_TEST_URING ? "uring" : FERRY_TEST_EPOLL ? "epoll" : FERRY_TEST_IOCP ? "iocp" : "kqueue")
 
 struct arguments {
     struct options options;
@@ -40,10 +41,11 @@ struct arguments {
 
 static const struct contract_test *const test_tables[] = {
 #define TABLE_NAME(name) name,
-    RULE_TABLES(TABLE_NAME) TROUBLE_TABLES(TABLE_NAME) SYSTEM_TABLES(TABLE_NAME)};
+    RULE_TABLES(TABLE_NAME) TROUBLE_TABLES(TABLE_NAME) SYSTEM_TABLES(TABLE_NAME)
+        POSIX_TABLES(TABLE_NAME)};
 
-static const struct contract_helper *const helper_tables[] = {HELPER_TABLES(TABLE_NAME)
-                                                                  SYSTEM_HELPER_TABLES(TABLE_NAME)};
+static const struct contract_helper *const helper_tables[] = {
+    HELPER_TABLES(TABLE_NAME) SYSTEM_HELPER_TABLES(TABLE_NAME) POSIX_HELPER_TABLES(TABLE_NAME)};
 #undef TABLE_NAME
 
 #define TABLE_COUNT(tables) (sizeof(tables) / sizeof(tables)[0])
@@ -84,7 +86,7 @@ static int configs_find(const char *backend, enum ferry_backend number, int mask
         config_add(name, "");
     }
     config_add(backend, "-no-all");
-    config_add(backend, "+alarm");
+    if (!FERRY_TEST_IOCP) config_add(backend, "+alarm");
     if (ferry_loop_close(loop) != 0) printf("the loop that was asked could not be closed\n");
     return 1;
 }
@@ -204,11 +206,12 @@ static int argument_take(struct arguments *to, int argc, char **argv, int at) {
 
 /* One test or helper in this process. Without --directory one is made for it. */
 static int main_one(const struct arguments *arguments) {
-    char made[] = "/tmp/ferry-one-XXXXXX";
+    char made[128];
     struct test_setup setup = {
         .program = arguments->options.program,
         .config = arguments->wanted_count ? arguments->wanted[0] : CONFIG_DEFAULT,
-        .directory = arguments->directory ? arguments->directory : mkdtemp(made),
+        .directory = arguments->directory ? arguments->directory
+                                          : temp_make(made, sizeof made, "one"),
     };
     if (!setup.directory || test_setup(&setup) < 0) return usage();
     int status = EXIT_USAGE;
@@ -245,6 +248,7 @@ static int main_all(const struct arguments *arguments) {
         config_add("kqueue", "-inline");
         config_add("kqueue", "-dedicated");
     }
+    if (FERRY_TEST_IOCP) usable &= configs_find("iocp", FERRY_IOCP, 1);
     config_add("none", "");
     configs_choose(arguments);
 

@@ -38,8 +38,8 @@ int run_one(const struct contract_test *test);
 /* Runs one helper in this process; returns what it returns, 99 if it failed an assertion. */
 int run_helper(const struct contract_helper *helper);
 
-/* Removes a directory with all in it. */
-void remove_tree(const char *path);
+/* Makes a directory where the system has those that are thrown away. NULL, or its path. */
+char *temp_make(char *path, size_t size, const char *name);
 
 /* What the processes of one configuration leave behind about their features. */
 void features_collect(const char *config, const char *directory);

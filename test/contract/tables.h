@@ -34,7 +34,6 @@
     X(rule_10_tests)                                                                               \
     X(rule_11_tests)                                                                               \
     X(rule_11_process_tests)                                                                       \
-    X(rule_11_fork_tests)                                                                          \
     X(rule_12_tests)                                                                               \
     X(rule_13_tests)                                                                               \
     X(rule_14_tests)
@@ -49,14 +48,12 @@
     X(trouble_vectors_tests)                                                                       \
     X(trouble_connect_tests)                                                                       \
     X(trouble_peer_tests)                                                                          \
-    X(trouble_fifo_tests)                                                                          \
     X(trouble_exhaustion_tests)                                                                    \
     X(trouble_cancel_tests)                                                                        \
     X(trouble_deadline_tests)                                                                      \
     X(trouble_whole_send_tests)                                                                    \
     X(trouble_close_tests)                                                                         \
     X(trouble_shared_tests)                                                                        \
-    X(trouble_signals_tests)                                                                       \
     X(trouble_watch_tests)                                                                         \
     X(ops_basic_tests)                                                                             \
     X(ops_embed_tests)                                                                             \
@@ -75,7 +72,6 @@
     X(ops_streams_tests)                                                                           \
     X(ops_watch_tests)                                                                             \
     X(ops_messages_tests)                                                                          \
-    X(ops_signals_tests)                                                                           \
     X(ops_pool_messages_tests)                                                                     \
     X(ops_recvmsg_tests)                                                                           \
     X(ops_control_tests)                                                                           \
@@ -116,6 +112,19 @@
 #define SYSTEM_HELPER_TABLES(X)
 #endif
 
+/* What Windows has not: it knows neither forks nor FIFOs nor signals. */
+#ifdef _WIN32
+#define POSIX_TABLES(X)
+#define POSIX_HELPER_TABLES(X)
+#else
+#define POSIX_TABLES(X)                                                                            \
+    X(rule_11_fork_tests)                                                                          \
+    X(trouble_fifo_tests)                                                                          \
+    X(trouble_signals_tests)                                                                       \
+    X(ops_signals_tests)
+#define POSIX_HELPER_TABLES(X) X(rule_11_fork_helpers)
+#endif
+
 #define HELPER_TABLES(X)                                                                           \
     X(choice_helpers)                                                                              \
     X(ops_link_helpers)                                                                            \
@@ -124,7 +133,6 @@
     X(rule_03_helpers)                                                                             \
     X(rule_04_helpers)                                                                             \
     X(rule_10_helpers)                                                                             \
-    X(rule_11_fork_helpers)                                                                        \
     X(rule_11_helpers)                                                                             \
     X(trouble_files_helpers)                                                                       \
     X(rule_13_helpers)                                                                             \
@@ -134,12 +142,14 @@
 RULE_TABLES(TABLE_DECLARE)
 TROUBLE_TABLES(TABLE_DECLARE)
 SYSTEM_TABLES(TABLE_DECLARE)
+POSIX_TABLES(TABLE_DECLARE)
 TABLE_DECLARE(none_tests) /* for the backend that refuses everything */
 #undef TABLE_DECLARE
 
 #define TABLE_DECLARE(name) extern const struct contract_helper name[];
 HELPER_TABLES(TABLE_DECLARE)
 SYSTEM_HELPER_TABLES(TABLE_DECLARE)
+POSIX_HELPER_TABLES(TABLE_DECLARE)
 #undef TABLE_DECLARE
 
 #endif

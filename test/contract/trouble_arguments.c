@@ -72,7 +72,7 @@ static void trouble_null_vectors(void **state) {
     (void)state;
     ferry_loop *loop = test_loop();
     struct targets t;
-    ferry_vec piece = {NULL, 5};
+    ferry_vec piece = VEC(NULL, 5);
     targets_open(loop, &t);
     each_vectored(loop, &t, NULL, 2);
     each_vectored(loop, &t, &piece, 1);

@@ -17,6 +17,7 @@ static void contract_05_cancel_before_the_loop_runs(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         struct stage s;
         stage_open(&s, kind, loop);
         stage_submit(&s, 0);
@@ -34,6 +35,7 @@ static void contract_05_cancel_while_waiting(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         struct stage s;
         stage_open(&s, kind, loop);
         stage_submit(&s, 0);
@@ -42,7 +44,7 @@ static void contract_05_cancel_while_waiting(void **state) {
         assert_int_equal(s.p.calls, 0);
         stage_expect(&s, FERRY_ECANCELED);
         assert_int_equal(s.p.transferred, 0);
-        if (kind->let) {
+        if (kind->let && stage_goes_on(&s)) {
             memset(&s.p, 0, sizeof s.p);
             stage_submit(&s, 0);
             stage_waits(&s);
@@ -57,6 +59,7 @@ static void contract_05_cancel_twice(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         struct stage s;
         stage_open(&s, kind, loop);
         stage_submit(&s, 0);
@@ -79,6 +82,7 @@ static void contract_05_cancel_after_completion(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         if (!kind->let) continue;
         struct stage s;
         stage_open(&s, kind, loop);
@@ -108,6 +112,7 @@ static void contract_05_cancel_races_with_success(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         if (!kind->let) continue;
         for (int round = 0; round < 4; round++) {
             struct stage s;

@@ -15,6 +15,7 @@ static void contract_07_close_ends_what_waits(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         struct stage s;
         struct probe close = {.calls = 0}, later = {.calls = 0}, twice = {.calls = 0};
         stage_open(&s, kind, loop);

@@ -28,6 +28,7 @@ static ferry_fd connect_ends(ferry_loop *loop, enum ferry_family family, const f
 
 static void trouble_connect_refused(void **state) {
     (void)state;
+    differs_on_wine("Wine connects no socket again that was refused");
     ferry_loop *loop = test_loop();
     ferry_addr addr, live;
     ferry_fd dead = dead_address(&addr);
@@ -46,6 +47,7 @@ static void trouble_connect_refused(void **state) {
 
 static void trouble_connect_refused_unix(void **state) {
     (void)state;
+    need_unix(SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_addr addr;
     char text[360];
@@ -139,6 +141,7 @@ static void trouble_address_lengths(void **state) {
 
 static void trouble_address_families(void **state) {
     (void)state;
+    differs_on_wine("Wine has another error for a family that does not fit");
     ferry_loop *loop = test_loop();
     ferry_addr addr, strange;
     ferry_fd listener = tcp_listener(&addr), fd = FERRY_FD_NONE;
@@ -188,6 +191,7 @@ static void trouble_connect_twice(void **state) {
 
 static void trouble_not_connected(void **state) {
     (void)state;
+    differs_on_wine("Wine tells of a socket that was never connected as of a reset");
     ferry_loop *loop = test_loop();
     struct probe p[6];
     char buf[4] = "abc";
@@ -215,6 +219,7 @@ static void trouble_not_connected(void **state) {
 
 static void trouble_bind_and_listen(void **state) {
     (void)state;
+    need_unix(SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_addr taken, elsewhere;
     ferry_fd listener = tcp_listener(&taken), fd = FERRY_FD_NONE;

@@ -15,6 +15,7 @@
 static size_t stages_open(struct stage s[STAGES_MAX], ferry_loop *loop) {
     size_t count = 0;
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         assert_true(count < STAGES_MAX);
         stage_open(&s[count++], kind, loop);
     }
@@ -40,7 +41,7 @@ static void all_time_out(uint64_t deadline_ns, unsigned flags, uint64_t span_ns)
     }
     for (size_t i = 0; i < count; i++) {
         memset(&s[i].p, 0, sizeof s[i].p);
-        if (!s[i].kind->let) continue;
+        if (!s[i].kind->let || !stage_goes_on(&s[i])) continue;
         stage_submit(&s[i], 0);
         stage_let(&s[i]);
     }
@@ -125,6 +126,7 @@ static void contract_06_deadline_races_with_success(void **state) {
     (void)state;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         if (!kind->let) continue;
         for (int round = 0; round < 3; round++) {
             struct stage s;
@@ -354,7 +356,7 @@ static void half_a_recv(int vectored, int cancel) {
     ferry_fd fds[2];
     char out[1000], in[1000] = "";
     struct probe p = {.calls = 0}, rest = {.calls = 0};
-    ferry_vec vecs[2] = {{in, 300}, {in + 300, 700}};
+    ferry_vec vecs[2] = {VEC(in, 300), VEC(in + 300, 700)};
     fill(out, sizeof out, 11);
     tcp_pair(loop, fds);
     plain_send(fds[1], out, 500);

@@ -145,6 +145,7 @@ static void socket_operations_end(ferry_loop *loop, ferry_fd fd, int64_t error) 
         struct probe p = {.calls = 0};
         for (size_t i = 0; i < sizeof of_sockets / sizeof *of_sockets; i++) {
             if (strcmp(kind->name, of_sockets[i]) != 0) continue;
+            if (is_wine() && strcmp(kind->name, "shutdown") == 0) continue; /* has another error */
             kind->submit(loop, &p.op, fd, 0);
             expect_all(loop, &p, error, 0, 0);
         }
@@ -160,6 +161,7 @@ static void trouble_not_a_socket(void **state) {
     socket_operations_end(loop, fds[0], FERRY_ENOTSOCK);
     socket_operations_end(loop, fds[1], FERRY_ENOTSOCK);
     ferry_addr addr;
+    differs_on_wine("Wine has another error for what is no socket");
     assert_int_equal(ferry_local_addr(loop, file, &addr), FERRY_ENOTSOCK);
     assert_int_equal(ferry_peer_addr(loop, file, &addr), FERRY_ENOTSOCK);
     close_near(loop, file);

@@ -31,7 +31,7 @@ static void vectors_in_pieces(int message) {
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     char first[10], second[10], rest[100];
-    ferry_vec vecs[2] = {{first, sizeof first}, {second, sizeof second}};
+    ferry_vec vecs[2] = {VEC(first, sizeof first), VEC(second, sizeof second)};
     ferry_msg msg = {.vecs = vecs, .count = 2};
     struct probe p = {.calls = 0}, after = {.calls = 0};
     tcp_pair_nodelay(loop, fds);
@@ -138,11 +138,12 @@ static void trouble_edge_of_urgent_data(void **state) {
  */
 static void trouble_accept_beside_a_receive(void **state) {
     (void)state;
+    differs_on_wine("Wine lets a receive on a listener wait");
     ferry_loop *loop = test_loop();
     ferry_addr addr;
     ferry_fd fds[2], listener = tcp_listener(&addr);
     char byte;
-    ferry_vec vec = {&byte, 1};
+    ferry_vec vec = VEC(&byte, 1);
     struct probe accept = {.calls = 0}, recv = {.calls = 0};
     ferry_accept(loop, &accept.op, listener, NULL, 0, probe_done);
     ferry_recv(loop, &recv.op, listener, &byte, 1, 0, probe_done);

@@ -19,7 +19,7 @@
 
 /* Every number below the limit is in use: opened by us, so that they can be given back. */
 struct fillers {
-    int fds[FILLERS_MAX];
+    ferry_fd fds[FILLERS_MAX];
     size_t count;
 };
 
@@ -31,7 +31,7 @@ static void fill_up(struct fillers *f) {
     assert_int_equal(set_fd_limit((unsigned)lowest + 4), 0);
     f->count = 0;
     for (;;) {
-        int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+        ferry_fd fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
         if (fd < 0) break;
         assert_true(f->count < FILLERS_MAX);
         f->fds[f->count++] = fd;
@@ -52,7 +52,7 @@ static void fillers_close(struct fillers *f) {
 }
 
 static ferry_fd client_of(const ferry_addr *addr) {
-    int fd = plain_socket(AF_INET, SOCK_STREAM);
+    ferry_fd fd = plain_socket(AF_INET, SOCK_STREAM);
     set_nonblocking(fd);
     int done = connect(fd, (const struct sockaddr *)(const void *)addr->data.bytes,
                        (socklen_t)addr->len);

@@ -144,6 +144,7 @@ static void named_end_with(ferry_loop *loop, ferry_fd dir, int64_t error) {
 
 static void trouble_files_bad_directories(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2], file = make_file(temp_path("file"), "data", 4);
     assert_int_equal(ferry_pipe(loop, fds), 0);
@@ -219,6 +220,7 @@ static void each_name_ends_with(ferry_loop *loop, const char *name, int64_t erro
 
 static void trouble_files_names(void **state) {
     (void)state;
+    need_links();
     ferry_loop *loop = test_loop();
     static char longest[6000], part[400];
     char path[340], circle[340];
@@ -241,6 +243,7 @@ static void trouble_files_names(void **state) {
 /* Memory that is not there: the system finds out. */
 static void trouble_files_unmapped(void **state) {
     (void)state;
+    differs_on_windows("a bad address crashes who gives it");
     ferry_loop *loop = test_loop();
     struct probe p[5];
     ferry_file file;
@@ -289,7 +292,7 @@ static void waiting_prepare(char path[320], ferry_fd *dir, ferry_fd *file) {
     *dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     *file = openat(*dir, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_true(*dir >= 0 && *file >= 0);
-    assert_int_equal(symlinkat("file", *dir, "link"), 0);
+    if (!is_wine()) assert_int_equal(symlinkat("file", *dir, "link"), 0);
 }
 
 static void contract_05_files_cancelled_before_they_start(void **state) {
@@ -503,6 +506,7 @@ static void helper_succeeds(const char *name) {
 
 static void trouble_files_without_permission(void **state) {
     (void)state;
+    differs_on_windows("no change of user on Windows");
     char path[320], closed[340];
     snprintf(path, sizeof path, "%s", temp_path("theirs"));
     snprintf(closed, sizeof closed, "%s/closed", path);

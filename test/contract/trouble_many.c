@@ -38,8 +38,8 @@ static int active_at(int round, int k) {
 
 /* A process of its own, for its descriptors: connects them all in order, and sends on the active
  * ones of each round that it reads the number of. */
-static void many_peers(const ferry_addr *addr, int commands) {
-    static int fds[MANY];
+static void many_peers(const ferry_addr *addr, ferry_fd commands) {
+    static ferry_fd fds[MANY];
     unsigned char round;
     for (int i = 0; i < MANY; i++) {
         fds[i] = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -58,12 +58,13 @@ static void trouble_many_of_which_few_are_active(void **state) {
     (void)state;
     ferry_addr addr;
     char text[400];
-    int commands[2], status = 1;
+    ferry_fd commands[2];
+    int status = 1;
     if (set_fd_limit(MANY + 200) != 0) test_skip("10,200 descriptors are not allowed");
     memset(many, 0, sizeof many);
     snprintf(text, sizeof text, "unix:%s", temp_path("many"));
     assert_int_equal(ferry_addr_parse(&addr, text), 0);
-    int listener = plain_socket(AF_UNIX, SOCK_STREAM);
+    ferry_fd listener = plain_socket(AF_UNIX, SOCK_STREAM);
     assert_int_equal(bind(listener, (const void *)addr.data.bytes, addr.len), 0);
     assert_int_equal(listen(listener, 100), 0);
     assert_int_equal(pipe(commands), 0);
@@ -139,6 +140,7 @@ static void waiting_came(ferry_op *op) {
  * turns go on with what it found before. So the best of some tries counts. */
 static void contract_14_a_hundred_beside_a_flood(void **state) {
     (void)state;
+    differs_on_wine("Wine does not reset who sends to a peer that shut down both ways");
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     pthread_t thread;

@@ -20,7 +20,7 @@ static void contract_12_reset_while_recv_waits(void **state) {
     char buf[2][8];
     struct probe p[2];
     for (int vectored = 0; vectored < 2; vectored++) {
-        ferry_vec vec = {buf[0], 8};
+        ferry_vec vec = VEC(buf[0], 8);
         memset(p, 0, sizeof p);
         tcp_pair(loop, fds);
         if (vectored) ferry_recvv(loop, &p[0].op, fds[0], &vec, 1, 0, probe_done);
@@ -41,6 +41,7 @@ static void contract_12_reset_while_recv_waits(void **state) {
 
 static void contract_12_reset_before_recv(void **state) {
     (void)state;
+    differs_on_wine("Wine takes a reset before the receive for the end of the stream");
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     char buf[8];
@@ -118,7 +119,7 @@ static void contract_08_end_within_whole_recv(void **state) {
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     char buf[8];
-    ferry_vec vecs[2] = {{buf, 3}, {buf + 3, 5}};
+    ferry_vec vecs[2] = {VEC(buf, 3), VEC(buf + 3, 5)};
     for (int vectored = 0; vectored < 2; vectored++) {
         struct probe p = {.calls = 0}, end = {.calls = 0};
         tcp_pair(loop, fds);
@@ -183,7 +184,7 @@ static void trouble_shutdown_ends_waiting_recv(void **state) {
 static void each_broken_write(ferry_loop *loop) {
     ferry_fd fds[2];
     char data[8] = "nobody";
-    ferry_vec vec = {data, 6};
+    ferry_vec vec = VEC(data, 6);
     struct probe p[8];
     memset(p, 0, sizeof p);
     assert_int_equal(ferry_pipe(loop, fds), 0);
@@ -194,6 +195,7 @@ static void each_broken_write(ferry_loop *loop) {
     for (int i = 0; i < 3; i++) expect_all(loop, &p[i], FERRY_EPIPE, 0, 0);
     close_near(loop, fds[1]);
 
+    if (TEST_WINDOWS) return; /* A pair is TCP, where the first send succeeds. */
     unix_pair(fds, SOCK_STREAM);
     close_far(fds[1]);
     ferry_send(loop, &p[3].op, fds[0], data, 6, 0, probe_done);
@@ -227,7 +229,7 @@ static void trouble_closed_socket_with_own_handler(void **state) {
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     char data[4] = "abc";
-    ferry_vec vec = {data, 3};
+    ferry_vec vec = VEC(data, 3);
     struct probe p[2];
     memset(p, 0, sizeof p);
     unix_pair(fds, SOCK_STREAM);

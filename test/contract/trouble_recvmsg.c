@@ -30,8 +30,8 @@ static void trouble_message_bad_input(void **state) {
     char data[8] = "data";
     uint64_t control[4] = {0};
     ferry_addr small = {.len = 1}, large = {.len = 129}, cut;
-    const ferry_vec vec = {data, 8}, null = {NULL, 8};
-    const ferry_vec vast[2] = {{data, SIZE_MAX / 2}, {data, SIZE_MAX / 2}};
+    const ferry_vec vec = VEC(data, 8), null = VEC(NULL, 8);
+    const ferry_vec vast[2] = {VEC(data, SIZE_MAX / 2), VEC(data, SIZE_MAX / 2)};
     unix_pair(fds, SOCK_DGRAM);
     assert_int_equal(ferry_addr_parse(&cut, "127.0.0.1:1"), 0);
     cut.len = 8;
@@ -40,7 +40,9 @@ static void trouble_message_bad_input(void **state) {
     refused(loop, fds[0], NULL, FERRY_EFAULT, FERRY_EFAULT);
     refused(loop, fds[0], &none, FERRY_EFAULT, FERRY_EFAULT);
     refused(loop, fds[0], &empty, FERRY_EFAULT, FERRY_EFAULT);
-    refused(loop, fds[0], &much, FERRY_EINVAL, FERRY_EINVAL);
+    if (sizeof vec.len == sizeof(size_t)) {
+        refused(loop, fds[0], &much, FERRY_EINVAL, FERRY_EINVAL);
+    }
     ferry_msg nowhere = {.vecs = &vec, .count = 1, .control_room = 32, .control_len = 32};
     refused(loop, fds[0], &nowhere, FERRY_EFAULT, FERRY_EFAULT);
     ferry_msg askew = {.vecs = &vec,
@@ -49,6 +51,7 @@ static void trouble_message_bad_input(void **state) {
                        .control_room = 16,
                        .control_len = 16};
     refused(loop, fds[0], &askew, FERRY_EINVAL, FERRY_EINVAL);
+    differs_on_wine("Wine sends no control data");
     ferry_msg over = {
         .vecs = &vec, .count = 1, .control = control, .control_room = 16, .control_len = 24};
     refused(loop, fds[0], &over, 0, FERRY_EINVAL);
@@ -69,6 +72,7 @@ static void trouble_message_bad_input(void **state) {
 /* Memory that is not there: the error, and the socket goes on. */
 static void trouble_message_bad_memory(void **state) {
     (void)state;
+    differs_on_wine("Wine sends no control data");
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     struct letter out, in;
@@ -96,6 +100,7 @@ static void trouble_message_bad_memory(void **state) {
 /* A descriptor that is none is not passed, and nothing goes instead. */
 static void trouble_message_of_bad_descriptor(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2], sent[2] = {STDERR_FILENO, closed_fd()};
     struct letter out, in;
@@ -116,6 +121,7 @@ static void trouble_message_of_bad_descriptor(void **state) {
 /* On a stream there must be a byte that the control data goes with; it would be lost in silence. */
 static void trouble_control_data_without_data(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     const int types[] = {SOCK_STREAM, SOCK_DGRAM};
     for (int i = 0; i < 2; i++) {
@@ -143,6 +149,7 @@ static void trouble_control_data_without_data(void **state) {
 /* Values that the system does not take, and an address that leads nowhere. */
 static void trouble_control_data_that_is_refused(void **state) {
     (void)state;
+    differs_on_wine("Wine sends no control data");
     ferry_loop *loop = test_loop();
     ferry_addr addr, other;
     struct letter out;
@@ -178,6 +185,7 @@ static void trouble_control_data_that_is_refused(void **state) {
 /* The descriptor that was to be passed is not kept by anybody: its pipe ends. */
 static void trouble_descriptors_to_a_peer_that_is_gone(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
     for (int i = 0; i < 2 + TEST_SEQPACKET; i++) {
@@ -209,6 +217,7 @@ static void trouble_descriptors_to_a_peer_that_is_gone(void **state) {
 /* On their way when both ends are closed, and sent from a full lane that is closed. */
 static void trouble_descriptors_nobody_takes(void **state) {
     (void)state;
+    need_passing();
     ferry_loop *loop = test_loop();
     for (int full = 0; full < 2; full++) {
         ferry_fd fds[2], pipe_fds[2];
@@ -265,7 +274,7 @@ static void contract_09_sendmsg_cut_short_breaks_the_stream(void **state) {
     struct letter out, behind, later;
     unix_pair(fds, SOCK_STREAM);
     letter_write(&out, "");
-    out.vecs[0] = (ferry_vec){data, sizeof data};
+    out.vecs[0] = (ferry_vec)VEC(data, sizeof data);
     letter_write(&behind, "behind");
     letter_write(&later, "later");
     letter_send(loop, &out, fds[0], 0);

@@ -145,12 +145,12 @@ static void trouble_vectors_begin_with_nothing(void **state) {
     ferry_fd fds[2], file = make_file(temp_path("file"), "", 0);
     memset(p, 0, sizeof p);
     tcp_pair(loop, fds);
-    vecs[EMPTY] = (ferry_vec){out, 5};
+    vecs[EMPTY] = (ferry_vec)VEC(out, 5);
     ferry_writev(loop, &p[0].op, file, vecs, EMPTY + 1, 0, 0, probe_done);
     expect_all(loop, &p[0], 5, 5, 0);
     ferry_sendv(loop, &p[1].op, fds[0], vecs, EMPTY + 1, 0, probe_done);
     expect_all(loop, &p[1], 5, 5, 0);
-    vecs[EMPTY] = (ferry_vec){in, 5};
+    vecs[EMPTY] = (ferry_vec)VEC(in, 5);
     ferry_readv(loop, &p[2].op, file, vecs, EMPTY + 1, 0, 0, probe_done);
     expect_all(loop, &p[2], 5, 5, 0);
     assert_string_equal(in, "bytes");

@@ -47,6 +47,7 @@ static void contract_05_signals_cancel_nothing(void **state) {
     size_t count = 0;
     ferry_loop *loop = stage_loop();
     for (const struct stage_kind *kind = stages; kind->name; kind++) {
+        if (stage_is_absent(kind)) continue;
         assert_true(count < STAGES_MAX);
         stage_open(&s[count++], kind, loop);
     }

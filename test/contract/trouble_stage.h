@@ -117,9 +117,13 @@ struct stage_kind {
     void (*submit)(struct stage *s, unsigned flags);
     void (*let)(struct stage *s); /* makes it succeed; NULL where only time does */
     int64_t result;               /* with what it ends then; -1: with a new descriptor */
+    int posix_only;               /* 1: signals, FIFOs, terminals, forks, Unix sockets' own ways */
 };
 
 extern const struct stage_kind stages[]; /* ends with a NULL name */
+
+/* Whether the system has nothing of the kind: it is passed over. */
+int stage_is_absent(const struct stage_kind *kind);
 
 /* A loop for stages: the stage of work needs a pool with a single thread. */
 ferry_loop *stage_loop(void);
@@ -127,7 +131,7 @@ ferry_loop *stage_loop(void);
 /* The one worker for files and names of such a loop, held: it waits for a page of memory that the
  * test has not filled in yet (userfaultfd(2)). Where there is no such thing the test is skipped. */
 struct held_worker {
-    int fault_fd;
+    ferry_fd fault_fd;
     char *page;
     struct probe p;
 };
@@ -154,6 +158,10 @@ void stage_let(struct stage *s);
 
 /* Asserts a completion with error, or that the operation won the race and succeeded. */
 void stage_expect_or_success(struct stage *s, int64_t error);
+
+/* Whether it can be asked for again when it was ended: Windows does not tell how much of a write
+ * into a pipe the reader has, so that no other may follow. */
+int stage_goes_on(const struct stage *s);
 
 /* Closes what the stage holds. */
 void stage_close(struct stage *s);

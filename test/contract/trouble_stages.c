@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <errno.h>
@@ -88,7 +89,7 @@ static void connect_submit(struct stage *s, unsigned flags) {
 }
 
 static void connect_let(struct stage *s) {
-    int fd;
+    ferry_fd fd;
     fd = plain_accept(s->far);
     assert_true(fd >= 0);
     close_far(fd);
@@ -118,7 +119,7 @@ static void datagram_prepare(struct stage *s) {
 }
 
 static void pipe_read_prepare(struct stage *s) {
-    int fds[2];
+    ferry_fd fds[2];
     plain_pipe(fds);
     s->fd = fds[0];
     s->far = fds[1];
@@ -135,8 +136,8 @@ static void recv_submit(struct stage *s, unsigned flags) {
 }
 
 static void recvv_submit(struct stage *s, unsigned flags) {
-    s->vecs[0] = (ferry_vec){s->buf, 3};
-    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    s->vecs[0] = (ferry_vec)VEC(s->buf, 3);
+    s->vecs[1] = (ferry_vec)VEC(s->buf + 3, 5);
     ferry_recvv(s->loop, &s->p.op, s->fd, s->vecs, 2, flags, probe_done);
 }
 
@@ -145,14 +146,14 @@ static void read_submit(struct stage *s, unsigned flags) {
 }
 
 static void readv_submit(struct stage *s, unsigned flags) {
-    s->vecs[0] = (ferry_vec){s->buf, 3};
-    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    s->vecs[0] = (ferry_vec)VEC(s->buf, 3);
+    s->vecs[1] = (ferry_vec)VEC(s->buf + 3, 5);
     ferry_readv(s->loop, &s->p.op, s->fd, s->vecs, 2, FERRY_CURRENT, flags, probe_done);
 }
 
 static void msg_fill(struct stage *s) {
-    s->vecs[0] = (ferry_vec){s->buf, 3};
-    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    s->vecs[0] = (ferry_vec)VEC(s->buf, 3);
+    s->vecs[1] = (ferry_vec)VEC(s->buf + 3, 5);
     s->msg = (ferry_msg){.vecs = s->vecs, .count = 2};
 }
 
@@ -203,8 +204,8 @@ static void sendfile_submit(struct stage *s, unsigned flags) {
 }
 
 static void sendv_submit(struct stage *s, unsigned flags) {
-    s->vecs[0] = (ferry_vec){s->buf, 3};
-    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    s->vecs[0] = (ferry_vec)VEC(s->buf, 3);
+    s->vecs[1] = (ferry_vec)VEC(s->buf + 3, 5);
     ferry_sendv(s->loop, &s->p.op, s->fd, s->vecs, 2, flags, probe_done);
 }
 
@@ -229,8 +230,8 @@ static void write_submit(struct stage *s, unsigned flags) {
 }
 
 static void writev_submit(struct stage *s, unsigned flags) {
-    s->vecs[0] = (ferry_vec){s->buf, 3};
-    s->vecs[1] = (ferry_vec){s->buf + 3, 5};
+    s->vecs[0] = (ferry_vec)VEC(s->buf, 3);
+    s->vecs[1] = (ferry_vec)VEC(s->buf + 3, 5);
     ferry_writev(s->loop, &s->p.op, s->fd, s->vecs, 2, FERRY_CURRENT, flags, probe_done);
 }
 
@@ -341,40 +342,40 @@ static void process_end(struct stage *s) {
 
 const struct stage_kind stages[] = {
     /* With the one worker that there may be, which others behind it want as well. */
-    {"write to a terminal", full_terminal_prepare, write_submit, send_let, 8},
-    {"accept", accept_prepare, accept_submit, accept_let, -1},
-    {"accept (Unix)", accept_unix_prepare, accept_submit, accept_let, -1},
-    {"connect", connect_prepare, connect_submit, NULL, 0},
-    {"connect (Unix)", connect_unix_prepare, connect_submit, connect_let, 0},
-    {"recv", tcp_prepare, recv_submit, recv_let, 8},
-    {"recv behind another", second_recv_prepare, recv_submit, second_recv_let, 8},
-    {"recv of a datagram", datagram_prepare, recv_submit, recv_let, 8},
-    {"recvv", stream_prepare, recvv_submit, recv_let, 8},
-    {"recvmsg", tcp_prepare, recvmsg_submit, recv_let, 8},
-    {"recvmsg of a datagram", datagram_prepare, recvmsg_submit, recv_let, 8},
-    {"recvmsg behind another", second_recv_prepare, recvmsg_submit, second_recv_let, 8},
-    {"read of a pipe", pipe_read_prepare, read_submit, recv_let, 8},
-    {"readv of a pipe", pipe_read_prepare, readv_submit, recv_let, 8},
-    {"read of a socket", tcp_prepare, read_submit, recv_let, 8},
-    {"send", full_stream_prepare, send_submit, send_let, 8},
-    {"send of a datagram", full_datagram_prepare, send_submit, send_let, 8},
-    {"sendfile", full_stream_prepare, sendfile_submit, send_let, 8},
-    {"sendfile into a pipe", pipe_write_prepare, sendfile_submit, send_let, 8},
-    {"sendv", full_stream_prepare, sendv_submit, send_let, 8},
-    {"sendmsg", full_stream_prepare, sendmsg_submit, send_let, 8},
-    {"sendmsg of a datagram", full_datagram_prepare, sendmsg_submit, send_let, 8},
-    {"sendmsg of a descriptor", full_stream_prepare, sendmsg_fd_submit, send_let, 8},
-    {"write to a pipe", pipe_write_prepare, write_submit, send_let, 8},
-    {"writev to a pipe", pipe_write_prepare, writev_submit, send_let, 8},
-    {"write to a socket", full_stream_prepare, write_submit, send_let, 8},
-    {"open of a FIFO to read", fifo_prepare, open_read_submit, open_let, -1},
-    {"open of a FIFO to write", fifo_prepare, open_write_submit, open_let, -1},
-    {"timer", nothing_prepare, timer_submit, NULL, 0},
-    {"signal", nothing_prepare, signal_submit, signal_let, 1},
-    {"work", work_prepare, work_submit, recv_let, 8},
-    {"poll", tcp_prepare, poll_submit, recv_let, FERRY_POLL_IN},
-    {"process", process_prepare, process_submit, recv_let, 0},
-    {NULL, NULL, NULL, NULL, 0},
+    {"write to a terminal", full_terminal_prepare, write_submit, send_let, 8, 1},
+    {"accept", accept_prepare, accept_submit, accept_let, -1, 0},
+    {"accept (Unix)", accept_unix_prepare, accept_submit, accept_let, -1, 1},
+    {"connect", connect_prepare, connect_submit, NULL, 0, 0},
+    {"connect (Unix)", connect_unix_prepare, connect_submit, connect_let, 0, 1},
+    {"recv", tcp_prepare, recv_submit, recv_let, 8, 0},
+    {"recv behind another", second_recv_prepare, recv_submit, second_recv_let, 8, 0},
+    {"recv of a datagram", datagram_prepare, recv_submit, recv_let, 8, 0},
+    {"recvv", stream_prepare, recvv_submit, recv_let, 8, 0},
+    {"recvmsg", tcp_prepare, recvmsg_submit, recv_let, 8, 0},
+    {"recvmsg of a datagram", datagram_prepare, recvmsg_submit, recv_let, 8, 0},
+    {"recvmsg behind another", second_recv_prepare, recvmsg_submit, second_recv_let, 8, 0},
+    {"read of a pipe", pipe_read_prepare, read_submit, recv_let, 8, 0},
+    {"readv of a pipe", pipe_read_prepare, readv_submit, recv_let, 8, 0},
+    {"read of a socket", tcp_prepare, read_submit, recv_let, 8, 0},
+    {"send", full_stream_prepare, send_submit, send_let, 8, 0},
+    {"send of a datagram", full_datagram_prepare, send_submit, send_let, 8, 1},
+    {"sendfile", full_stream_prepare, sendfile_submit, send_let, 8, 0},
+    {"sendfile into a pipe", pipe_write_prepare, sendfile_submit, send_let, 8, 0},
+    {"sendv", full_stream_prepare, sendv_submit, send_let, 8, 0},
+    {"sendmsg", full_stream_prepare, sendmsg_submit, send_let, 8, 0},
+    {"sendmsg of a datagram", full_datagram_prepare, sendmsg_submit, send_let, 8, 1},
+    {"sendmsg of a descriptor", full_stream_prepare, sendmsg_fd_submit, send_let, 8, 1},
+    {"write to a pipe", pipe_write_prepare, write_submit, send_let, 8, 0},
+    {"writev to a pipe", pipe_write_prepare, writev_submit, send_let, 8, 0},
+    {"write to a socket", full_stream_prepare, write_submit, send_let, 8, 0},
+    {"open of a FIFO to read", fifo_prepare, open_read_submit, open_let, -1, 1},
+    {"open of a FIFO to write", fifo_prepare, open_write_submit, open_let, -1, 1},
+    {"timer", nothing_prepare, timer_submit, NULL, 0, 0},
+    {"signal", nothing_prepare, signal_submit, signal_let, 1, 1},
+    {"work", work_prepare, work_submit, recv_let, 8, 0},
+    {"poll", tcp_prepare, poll_submit, recv_let, FERRY_POLL_IN, 0},
+    {"process", process_prepare, process_submit, recv_let, 0, 1},
+    {NULL, NULL, NULL, NULL, 0, 0},
 };
 
 ferry_loop *stage_loop(void) {
@@ -425,6 +426,10 @@ void stage_expect(struct stage *s, int64_t result) {
 
 /* What a successful accept or open made is ours to close. */
 static void success_check(struct stage *s) {
+    /* There are no reads into several pieces there: one that is cancelled after the first is short.
+     */
+    if (TEST_WINDOWS && s->p.op.code == FERRY_OP_READV && s->p.result == (int64_t)s->vecs[0].len)
+        return;
     if (s->kind->result >= 0) {
         stage_expect(s, s->kind->result);
         return;
@@ -445,6 +450,14 @@ void stage_let(struct stage *s) {
 void stage_expect_or_success(struct stage *s, int64_t error) {
     stage_wait(s);
     if (s->p.result != error) success_check(s);
+}
+
+int stage_is_absent(const struct stage_kind *kind) {
+    return TEST_WINDOWS && kind->posix_only;
+}
+
+int stage_goes_on(const struct stage *s) {
+    return !TEST_WINDOWS || !strstr(s->kind->name, "to a pipe");
 }
 
 void stage_close(struct stage *s) {

@@ -22,12 +22,12 @@ static void refused(ferry_loop *loop, const char *path, ferry_watcher *watcher, 
 
 static void trouble_watch_arguments(void **state) {
     (void)state;
-    static char buf[FERRY_WATCH_BYTES_MIN], endless[8192], name[512];
+    static char buf[FERRY_WATCH_BYTES_MIN], endless[40000], name[512];
     ferry_watcher good = {.buf = buf, .len = sizeof buf}, none = {.buf = NULL, .len = 4096};
     ferry_watcher tiny = {.buf = buf, .len = FERRY_WATCH_BYTES_MIN - 1};
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
-    memset(endless, '/', sizeof endless - 1);
+    for (size_t i = 0; i < sizeof endless - 1; i++) endless[i] = i % 2 ? 'x' : '/';
     memset(name, 'n', sizeof name - 1);
     write_file(in(d, "file"), "1");
     refused(loop, NULL, &good, 0, FERRY_EFAULT);
@@ -52,7 +52,8 @@ static void trouble_watch_without_descriptors(void **state) {
     static struct watched w;
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
-    int fds[64], count = 0;
+    ferry_fd fds[64];
+    int count = 0;
     assert_int_equal(set_fd_limit(64), 0);
     while (count < 64 && (fds[count] = dup(1)) >= 0) count++;
     watched_submit(loop, &w, d, 0);
@@ -70,7 +71,7 @@ static void make_entries(const char *directory, int count) {
     char name[32];
     for (int i = 0; i < count; i++) {
         snprintf(name, sizeof name, "entry %04d", i);
-        int fd = open(in(directory, name), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        ferry_fd fd = open(in(directory, name), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         assert_true(fd >= 0);
         close(fd);
     }
@@ -284,6 +285,7 @@ static void on_freed(ferry_op *op) {
 
 static void trouble_watch_freed_in_its_callback(void **state) {
     (void)state;
+    differs_on_wine("Wine keeps what was removed until its last handle is closed");
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
     for (int i = 0; i < 4; i++) {
@@ -339,6 +341,7 @@ static void trouble_watch_one_ends_as_another_begins(void **state) {
 /* Removed before, while and after the watch begins: it ends in any case. */
 static void trouble_watch_removed_as_it_begins(void **state) {
     (void)state;
+    differs_on_wine("Wine keeps what was removed until its last handle is closed");
     enum { ROUNDS = 200 };
     static struct watched w, other;
     ferry_loop *loop = test_loop();

@@ -55,9 +55,9 @@ static void whole_close(struct whole *w) {
 static void whole_start(struct whole *w, int vectored, uint64_t deadline_ns) {
     w->big.op.deadline_ns = deadline_ns;
     if (vectored) {
-        w->vecs[0] = (ferry_vec){w->data, 33333};
-        w->vecs[1] = (ferry_vec){w->data + 33333, MIB};
-        w->vecs[2] = (ferry_vec){w->data + 33333 + MIB, WHOLE - MIB - 33333};
+        w->vecs[0] = (ferry_vec)VEC(w->data, 33333);
+        w->vecs[1] = (ferry_vec)VEC(w->data + 33333, MIB);
+        w->vecs[2] = (ferry_vec)VEC(w->data + 33333 + MIB, WHOLE - MIB - 33333);
         ferry_sendv(w->loop, &w->big.op, w->near, w->vecs, 3, 0, probe_done);
     } else {
         ferry_send(w->loop, &w->big.op, w->near, w->data, WHOLE, 0, probe_done);

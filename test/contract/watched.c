@@ -105,7 +105,7 @@ char *in(const char *directory, const char *name) {
 }
 
 void write_file(const char *path, const char *text) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ferry_fd fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
     assert_int_equal(close(fd), 0);

@@ -23,7 +23,7 @@ int program_find(char *path, size_t size) {
 
 /* One after the other: /dev/fd has them all only where fdescfs is mounted. Those above the limit
  * stay open when a test lowers it, so the highest that there was is how far to look. */
-size_t list_fds(int *list, size_t max) {
+size_t list_fds(ferry_fd *list, size_t max) {
     static int range;
     size_t count = 0;
     if (getdtablesize() > range) range = getdtablesize();

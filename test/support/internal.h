@@ -41,9 +41,15 @@ uint64_t count_sleeps(const long *but, size_t but_count);
  * nothing and that restarts nothing. */
 void alarm_start(void);
 
+/* Does what makes the system open things that it keeps, before they are counted. */
+void process_warm(void);
+
+/* Removes a directory with all in it. */
+void remove_tree(const char *path);
+
 /* Starts this program again with arguments (argv[0] included, NULL-ended) and environment, both its
  * outputs going to *output, a descriptor to read from. Signals are as a fresh process has them.
  * Returns the process or -1. */
-pid_t process_start(const char *program, char *const argv[], char *const env[], int *output);
+pid_t process_start(const char *program, char *const argv[], char *const env[], ferry_fd *output);
 
 #endif

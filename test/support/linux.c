@@ -24,7 +24,7 @@ int program_find(char *path, size_t size) {
 
 /* ---- Descriptors ----------------------------------------------------------------------------- */
 
-size_t list_fds(int *list, size_t max) {
+size_t list_fds(ferry_fd *list, size_t max) {
     size_t count = 0;
     DIR *dir = opendir("/proc/self/fd");
     assert_non_null(dir);

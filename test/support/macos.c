@@ -15,7 +15,7 @@ int program_find(char *path, size_t size) {
     return _NSGetExecutablePath(path, &len);
 }
 
-size_t list_fds(int *list, size_t max) {
+size_t list_fds(ferry_fd *list, size_t max) {
     static struct proc_fdinfo found[16384];
     int bytes = proc_pidinfo(getpid(), PROC_PIDLISTFDS, 0, found, (int)sizeof found);
     assert_true(bytes > 0 && (size_t)bytes < sizeof found);

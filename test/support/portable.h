@@ -24,7 +24,7 @@
 #endif
 
 /* Whether there are Unix sockets for messages in order. */
-#ifdef __APPLE__
+#if defined(__APPLE__) || defined(_WIN32)
 #define TEST_SEQPACKET 0
 #else
 #define TEST_SEQPACKET 1
@@ -34,7 +34,15 @@
  * the loopback interface, and whether all of 127/8 is this machine; with what the opening of a
  * socket's path ends; a flag with which what is received on TCP is not copied; whether kqueue is
  * what the tests bring. */
-#ifdef __linux__
+#ifdef _WIN32
+#define TEST_ABSTRACT 0
+#define TEST_LINK_MODES 0
+#define TEST_LOOPBACK posix_loopback()
+#define TEST_LOOPBACK_IS_NET 1
+#define TEST_OPENED_SOCKET FERRY_EACCES
+#define TEST_MSG_DISCARD 0
+#define TEST_KQUEUE_IS_FAKE 0
+#elif defined(__linux__)
 #define TEST_ABSTRACT 1
 #define TEST_LINK_MODES 0
 #define TEST_LOOPBACK "lo"
@@ -50,6 +58,18 @@
 #define TEST_OPENED_SOCKET FERRY_ENOTSUP
 #define TEST_MSG_DISCARD 0
 #define TEST_KQUEUE_IS_FAKE 0
+#endif
+
+/* What names the place of temporary files; whether this is Windows; how large an
+ * operation may be. */
+#ifdef _WIN32
+#define TEST_TEMP_VARIABLE "TEMP"
+#define TEST_WINDOWS 1
+#define TEST_OP_BYTES 192
+#else
+#define TEST_TEMP_VARIABLE "TMPDIR"
+#define TEST_WINDOWS 0
+#define TEST_OP_BYTES 128
 #endif
 
 #ifndef O_DIRECT

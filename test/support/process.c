@@ -1,18 +1,15 @@
 /* process.c - this program, started again
  *
  * Every test runs in a fresh process, and so does what ends a process or depends on its
- * environment. All of it is posix_spawn: a fork would carry over state that a fresh process does
- * not have, and other systems have nothing like it.
+ * environment. How it is started depends on the system: spawn.c, windows/processes.c.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,43 +30,6 @@ const char *__tsan_default_options(void) {
     return "die_after_fork=0";
 }
 #endif
-
-pid_t process_start(const char *program, char *const argv[], char *const env[], int *output) {
-    int ends[2];
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, piped;
-    pid_t pid = -1;
-
-    if (pipe(ends) < 0) return -1;
-    (void)fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    (void)fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
-
-    /* A loop that this process opened may have set SIGPIPE to be ignored, which a program that is
-     * executed would inherit. */
-    sigemptyset(&none);
-    sigemptyset(&piped);
-    sigaddset(&piped, SIGPIPE);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &piped);
-
-    int err = posix_spawn(&pid, program, &actions, &attributes, argv, env);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    if (err != 0) {
-        close(ends[0]);
-        return -1;
-    }
-    *output = ends[0];
-    return pid;
-}
 
 /* Our environment with more at its end, where a name that we have already is left out. */
 static char **env_with(const char *const *more) {
@@ -93,7 +53,7 @@ static char **env_with(const char *const *more) {
 }
 
 /* Reads until the end, keeps what fits. Returns 0, or -1 when time is up. */
-static int output_read(int fd, char *text, size_t size, uint64_t until_ns) {
+static int output_read(ferry_fd fd, char *text, size_t size, uint64_t until_ns) {
     size_t len = 0;
     for (;;) {
         char scrap[512];
@@ -127,7 +87,8 @@ void helper_run_copy(const char *program, const char *name, const char *const *e
                           (char *)(uintptr_t)test_directory(),
                           NULL};
     char **all = env_with(env);
-    int output = -1, status = 0;
+    ferry_fd output = FERRY_FD_NONE;
+    int status = 0;
 
     memset(result, 0, sizeof *result);
     pid_t pid = process_start(program, argv, all, &output);

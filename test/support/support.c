@@ -30,6 +30,7 @@ static int backend_number(const char *name) {
     if (strcmp(name, "uring") == 0) return FERRY_URING;
     if (strcmp(name, "epoll") == 0) return FERRY_EPOLL;
     if (strcmp(name, "kqueue") == 0) return FERRY_KQUEUE;
+    if (strcmp(name, "iocp") == 0) return FERRY_IOCP;
     return strcmp(name, "none") == 0 ? FERRY_NONE : -1;
 }
 
@@ -165,7 +166,7 @@ static void uses_report(const ferry_description *about) {
     if (!*directory_path) return;
     char path[300];
     snprintf(path, sizeof path, "%s/" FEATURES_FILE, directory_path);
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    ferry_fd fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return; /* The test may have used up the descriptors. Others will report. */
     char text[2048];
     size_t len = 0;

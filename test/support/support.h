@@ -49,6 +49,10 @@
 #define THREADS_ALONE 1
 #endif
 
+/* An initializer of a ferry_vec, the order of whose members is the system's. */
+#define VEC(at, bytes)                                                                             \
+    { .data = (at), .len = (unsigned long)(bytes) }
+
 /* One test. A table of them ends with {NULL, NULL, 0}; tables.h declares the tables. */
 struct contract_test {
     const char *name;
@@ -80,6 +84,19 @@ int test_open(ferry_loop **loop, ferry_config *config);
 /* Ends the test as skipped; the reason is shown. A skip that test/skips does not name is a failure.
  */
 void test_skip(const char *reason);
+
+/* Ends the test as skipped on Windows, or on Wine alone; says how it differs. */
+void differs_on_windows(const char *how);
+void differs_on_wine(const char *how);
+int is_wine(void);
+
+/* End the test as skipped where the system has no Unix sockets of that type, no symbolic links, no
+ * signals, no passing of descriptors through sockets, no bits of permission. */
+void need_unix(int type);
+void need_links(void);
+void need_signals(void);
+void need_passing(void);
+void need_modes(void);
 
 /* How often a feature of the loop was used, as ferry_loop_describe() tells; 0 if it has no such. */
 uint64_t feature_uses(ferry_loop *loop, const char *feature);
@@ -125,7 +142,7 @@ void sleep_ns(uint64_t ns);
 int set_fd_limit(unsigned n);
 
 /* Open descriptors of this process; the first max of them are put into list if it is not NULL. */
-size_t list_fds(int *list, size_t max);
+size_t list_fds(ferry_fd *list, size_t max);
 
 /* Threads of this process, without those that the kernel runs on its behalf. */
 size_t count_threads(void);

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "internal.h"
+#include "portable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +70,7 @@ pid_t test_fork(void) {
 /* ---- Sockets --------------------------------------------------------------------------- */
 
 /* Not at once as well, for systems that cannot: nobody else executes anything meanwhile. */
-static ferry_fd close_on_exec(int fd) {
+static ferry_fd close_on_exec(ferry_fd fd) {
     if (fd >= 0) assert_int_equal(fcntl(fd, F_SETFD, FD_CLOEXEC), 0);
     return fd;
 }
@@ -81,7 +82,7 @@ void set_nonblocking(ferry_fd fd) {
 }
 
 ferry_fd plain_socket(int family, int type) {
-    int fd = close_on_exec(socket(family, type, 0));
+    ferry_fd fd = close_on_exec(socket(family, type, 0));
     assert_true(fd >= 0);
     return fd;
 }
@@ -93,7 +94,7 @@ void plain_pipe(ferry_fd fds[2]) {
 }
 
 ferry_fd plain_accept(ferry_fd listener) {
-    int fd;
+    ferry_fd fd;
     do {
         fd = accept(listener, NULL, NULL);
     } while (fd < 0 && errno == EINTR);
@@ -105,7 +106,7 @@ ferry_fd tcp_listener(ferry_addr *addr) {
     struct sockaddr_in in = {.sin_family = AF_INET};
     socklen_t len = sizeof in;
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = plain_socket(AF_INET, SOCK_STREAM);
+    ferry_fd fd = plain_socket(AF_INET, SOCK_STREAM);
     assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
     assert_int_equal(listen(fd, 4096), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
@@ -141,7 +142,7 @@ static int is_other_end(ferry_fd fd, ferry_fd of) {
 void tcp_pair(ferry_loop *loop, ferry_fd fds[2]) {
     (void)loop;
     ferry_addr addr;
-    int listener = tcp_listener(&addr);
+    ferry_fd listener = tcp_listener(&addr);
     fds[0] = plain_socket(AF_INET, SOCK_STREAM);
     plain_connect(fds[0], &addr);
     fds[1] = plain_accept(listener);
@@ -193,7 +194,7 @@ long plain_take(ferry_fd fd, void *buf, size_t len) {
     }
 }
 
-size_t plain_stuff(ferry_fd fd) {
+static size_t stuff_once(ferry_fd fd) {
     static const char zeros[65536];
     size_t all = 0, len = sizeof zeros;
     while (len > 0) {
@@ -207,8 +208,51 @@ size_t plain_stuff(ferry_fd fd) {
     return all;
 }
 
+/* Where a pair is TCP, what was sent moves on for a while, which makes room once more. */
+size_t plain_stuff(ferry_fd fd) {
+    size_t all = stuff_once(fd);
+    for (size_t more = TEST_WINDOWS; more > 0; all += more) {
+        sleep_ns(50 * MS);
+        more = stuff_once(fd);
+    }
+    return all;
+}
+
 int is_open(ferry_fd fd) {
     return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* ---- What not all systems have ----------------------------------------------------------- */
+
+void differs_on_windows(const char *how) {
+    if (TEST_WINDOWS) test_skip(how);
+}
+
+void differs_on_wine(const char *how) {
+    if (is_wine()) test_skip(how);
+}
+
+void need_unix(int type) {
+    assert_int_equal(close(plain_socket(AF_UNIX, type)), 0);
+}
+
+void need_links(void) {
+    const char *path = temp_path("a link to be removed");
+    assert_int_equal(symlink("nowhere", path), 0);
+    assert_int_equal(unlink(path), 0);
+}
+
+void need_signals(void) {
+    sigset_t mask;
+    assert_int_equal(sigprocmask(SIG_BLOCK, NULL, &mask), 0);
+}
+
+void need_passing(void) {
+    differs_on_windows("no descriptors are passed through sockets on Windows");
+}
+
+void need_modes(void) {
+    differs_on_windows("no bits of permission on Windows");
 }
 
 /* ---- Paths and data -------------------------------------------------------------------- */
@@ -224,7 +268,7 @@ char *temp_path(const char *name) {
 }
 
 ferry_fd temp_file(const char *name, size_t len, uint64_t seed) {
-    int fd = open(temp_path(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ferry_fd fd = open(temp_path(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     char *data = malloc(len + 1);
     assert_non_null(data);

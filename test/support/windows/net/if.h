@@ -1,0 +1,4 @@
+/* net/if.h - posix.h has all of it, given before each file
+ *
+ * SPDX-License-Identifier: MIT
+ */

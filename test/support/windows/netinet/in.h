@@ -1,0 +1,4 @@
+/* netinet/in.h - posix.h has all of it, given before each file
+ *
+ * SPDX-License-Identifier: MIT
+ */

@@ -1,0 +1,4 @@
+/* sys/resource.h - posix.h has all of it, given before each file
+ *
+ * SPDX-License-Identifier: MIT
+ */
