@@ -8,6 +8,8 @@ import threading
 
 LIMIT_S = 120  # for anything at all: the machine may be slow, the examples must not hang
 
+WINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/wine/wine64-run")
+
 programs = None  # the directory in which the examples were built
 scratch = None   # a fresh one for each check
 
@@ -21,8 +23,15 @@ def expect(condition, text):
         raise Failure(text)
 
 
+def is_windows():
+    return os.path.exists(os.path.join(programs, "hello.exe"))
+
+
 def start(name, *arguments, **options):
     command = [os.path.join(programs, name), *arguments]
+    if is_windows():
+        command[0] += ".exe"
+        command.insert(0, WINE)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
 
@@ -34,7 +43,8 @@ def finish(process, given=None):
         process.kill()
         output, _ = process.communicate()
         raise Failure(f"did not end within {LIMIT_S} s; it said: {output!r}")
-    return output.decode(errors="replace"), process.returncode
+    text = output.decode(errors="replace")
+    return text.replace("\r\n", "\n") if is_windows() else text, process.returncode
 
 
 def run(name, *arguments):
@@ -79,6 +89,11 @@ class Server:
         return "%s:%d" % self.address
 
     def stop(self, number=signal.SIGINT):
+        if is_windows():  # where Ctrl-C is a matter of consoles: it is ended from outside
+            self.process.kill()
+            output, _ = finish(self.process)
+            expect(output == "", f"said {output!r}")
+            return
         self.process.send_signal(number)
         output, status = finish(self.process)
         expect(status == 0 and output == "", f"ended with {status} and said {output!r}")
