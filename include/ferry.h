@@ -309,9 +309,9 @@ typedef void ferry_cb(ferry_op *op);
 /* Blocking work, run by a worker thread. What it returns becomes op->result. */
 typedef int64_t ferry_work_fn(void *arg);
 
-/* An operation: yours, embedded in your own struct, zeroed before its first use. At most 128 bytes.
- * The fields above the line are for you. Those the submit functions fill, but for user and
- * deadline_ns, which you set and Ferry never changes. */
+/* An operation: yours, embedded in your own struct, zeroed before its first use. At most 128 bytes,
+ * 192 on Windows. The fields above the line are for you. Those the submit functions fill, but for
+ * user and deadline_ns, which you set and Ferry never changes. */
 struct ferry_op {
     ferry_cb *done;       /* set by the submit call; may be NULL: nobody wants to know */
     uint64_t deadline_ns; /* in: relative to submit, 0 for none; with FERRY_ABSOLUTE on
