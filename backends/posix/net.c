@@ -4,61 +4,31 @@
  */
 #include "calls.h"
 #include "core.h"
+#include "sockets/kinds.h"
 
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/un.h>
-
-_Static_assert(sizeof(struct sockaddr_un) <= sizeof(((ferry_addr *)0)->data), "addresses fit");
-
-static const struct sockaddr *sockaddr_of(const ferry_addr *addr) {
-    return (const struct sockaddr *)(const void *)addr->data.bytes;
-}
 
 static int family_of(const ferry_addr *addr) {
-    return addr->len >= offsetof(struct sockaddr, sa_data) ? sockaddr_of(addr)->sa_family
+    return addr->len >= offsetof(struct sockaddr, sa_data) ? ferry__sockaddr(addr)->sa_family
                                                            : AF_UNSPEC;
 }
 
 /* ---- Sockets ----------------------------------------------------------------------------- */
 
-static int system_family(enum ferry_family family) {
-    switch (family) {
-    case FERRY_INET: return AF_INET;
-    case FERRY_INET6: return AF_INET6;
-    case FERRY_UNIX: return AF_UNIX;
-    }
-    return -1;
-}
-
-static int system_type(enum ferry_socket_type type) {
-    switch (type) {
-    case FERRY_STREAM: return SOCK_STREAM;
-    case FERRY_DATAGRAM: return SOCK_DGRAM;
-    case FERRY_SEQPACKET: return SOCK_SEQPACKET;
-    }
-    return -1;
-}
-
-static enum ferry__fd_kind kind_of(int type) {
-    if (type == SOCK_STREAM) return KIND_STREAM;
-    return type == SOCK_SEQPACKET ? KIND_SEQPACKET : KIND_MESSAGE;
-}
-
 int ferry_socket(ferry_loop *loop, ferry_fd *fd, enum ferry_family family,
                  enum ferry_socket_type type) {
     ferry__loop_check(loop, NULL);
-    int domain = system_family(family), kind = system_type(type);
+    int domain = ferry__system_family(family), kind = ferry__system_type(type);
     if (fd == NULL || domain < 0 || kind < 0) return FERRY_EINVAL;
     *fd = ferry__calls.socket(domain, kind, 0);
     if (*fd < 0) return ferry__errno();
-    ferry__slot_claim(loop, *fd, kind_of(kind));
+    ferry__slot_claim(loop, *fd, ferry__kind_of_type(kind));
     return 0;
 }
 
 int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_socket_type type) {
     ferry__loop_check(loop, NULL);
-    int kind = system_type(type);
+    int kind = ferry__system_type(type);
     if (fds == NULL || kind < 0) return FERRY_EINVAL;
     if (ferry__calls.socketpair(AF_UNIX, kind, 0, fds) != 0) return ferry__errno();
     ferry__slot_claim(loop, fds[0], KIND_UNKNOWN);
@@ -82,7 +52,7 @@ static bool addr_valid(const ferry_addr *addr) {
 int ferry_bind(ferry_loop *loop, ferry_fd fd, const ferry_addr *addr) {
     ferry__loop_check(loop, NULL);
     if (!addr_valid(addr)) return FERRY_EINVAL;
-    return ferry__calls.bind(fd, sockaddr_of(addr), addr->len) == 0 ? 0 : ferry__errno();
+    return ferry__calls.bind(fd, ferry__sockaddr(addr), addr->len) == 0 ? 0 : ferry__errno();
 }
 
 static int listen_prepare(int fd, const ferry_addr *addr, int backlog) {
@@ -96,7 +66,7 @@ static int listen_prepare(int fd, const ferry_addr *addr, int backlog) {
         ferry__calls.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0) {
         return ferry__errno();
     }
-    if (ferry__calls.bind(fd, sockaddr_of(addr), addr->len) != 0) return ferry__errno();
+    if (ferry__calls.bind(fd, ferry__sockaddr(addr), addr->len) != 0) return ferry__errno();
     return ferry__calls.listen(fd, backlog > 0 ? backlog : SOMAXCONN) == 0 ? 0 : ferry__errno();
 }
 

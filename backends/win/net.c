@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core.h"
+#include "sockets/kinds.h"
 
 #include "win.h"
 
@@ -14,15 +15,6 @@
 #include <wchar.h>
 
 #define TRIES 8 /* before somebody else who is quicker is believed */
-
-_Static_assert(sizeof(struct sockaddr_un) <= sizeof(((ferry_addr *)0)->data), "addresses fit");
-_Static_assert(sizeof(ferry_vec) == sizeof(WSABUF) &&
-                   offsetof(ferry_vec, data) == offsetof(WSABUF, buf),
-               "vectors are the system's");
-
-static const struct sockaddr *sockaddr_of(const ferry_addr *addr) {
-    return (const struct sockaddr *)(const void *)addr->data.bytes;
-}
 
 static bool addr_valid(const ferry_addr *addr) {
     return addr != NULL && ferry__os_addr_check(addr) == 0;
@@ -54,29 +46,6 @@ void ferry__win_socket_hears_icmp(SOCKET socket, bool hears) {
     }
 }
 
-static int system_family(enum ferry_family family) {
-    switch (family) {
-    case FERRY_INET: return AF_INET;
-    case FERRY_INET6: return AF_INET6;
-    case FERRY_UNIX: return AF_UNIX;
-    }
-    return -1;
-}
-
-static int system_type(enum ferry_socket_type type) {
-    switch (type) {
-    case FERRY_STREAM: return SOCK_STREAM;
-    case FERRY_DATAGRAM: return SOCK_DGRAM;
-    case FERRY_SEQPACKET: return SOCK_SEQPACKET;
-    }
-    return -1;
-}
-
-static enum ferry__fd_kind kind_of(int type) {
-    if (type == SOCK_STREAM) return KIND_STREAM;
-    return type == SOCK_SEQPACKET ? KIND_SEQPACKET : KIND_MESSAGE;
-}
-
 /* 0 or an error. */
 static int socket_make(SOCKET *socket, int family, int type) {
     *socket = ferry__win_socket_make(family, type, 0);
@@ -88,19 +57,19 @@ static int socket_make(SOCKET *socket, int family, int type) {
 int ferry_socket(ferry_loop *loop, ferry_fd *fd, enum ferry_family family,
                  enum ferry_socket_type type) {
     ferry__loop_check(loop, NULL);
-    int domain = system_family(family), kind = system_type(type);
+    int domain = ferry__system_family(family), kind = ferry__system_type(type);
     if (fd == NULL || domain < 0 || kind < 0) return FERRY_EINVAL;
     SOCKET socket;
     int error = socket_make(&socket, domain, kind);
     *fd = error == 0 ? ferry__win_socket_fd(socket) : FERRY_FD_NONE;
-    if (error == 0) ferry__slot_claim(loop, *fd, kind_of(kind));
+    if (error == 0) ferry__slot_claim(loop, *fd, ferry__kind_of_type(kind));
     return error;
 }
 
 int ferry_bind(ferry_loop *loop, ferry_fd fd, const ferry_addr *addr) {
     ferry__loop_check(loop, NULL);
     if (!addr_valid(addr)) return FERRY_EINVAL;
-    int failed = bind(ferry__win_socket(fd), sockaddr_of(addr), (int)addr->len);
+    int failed = bind(ferry__win_socket(fd), ferry__sockaddr(addr), (int)addr->len);
     return failed ? ferry__win_error_on(fd) : 0;
 }
 
@@ -113,11 +82,11 @@ static int listen_on(SOCKET socket, int backlog) {
  * every other program take it. */
 static int listen_prepare(SOCKET socket, const ferry_addr *addr, int backlog) {
     const DWORD on = 1;
-    if (sockaddr_of(addr)->sa_family == AF_INET6 &&
+    if (ferry__sockaddr(addr)->sa_family == AF_INET6 &&
         setsockopt(socket, IPPROTO_IPV6, IPV6_V6ONLY, (const char *)&on, sizeof on) != 0) {
         return ferry__win_socket_error();
     }
-    if (bind(socket, sockaddr_of(addr), (int)addr->len) != 0) return ferry__win_socket_error();
+    if (bind(socket, ferry__sockaddr(addr), (int)addr->len) != 0) return ferry__win_socket_error();
     return listen_on(socket, backlog);
 }
 
@@ -126,7 +95,7 @@ int ferry_listen(ferry_loop *loop, ferry_fd *fd, const ferry_addr *addr, int bac
     if (fd == NULL || !addr_valid(addr) || backlog < 0) return FERRY_EINVAL;
     *fd = FERRY_FD_NONE;
     SOCKET socket;
-    int error = socket_make(&socket, sockaddr_of(addr)->sa_family, SOCK_STREAM);
+    int error = socket_make(&socket, ferry__sockaddr(addr)->sa_family, SOCK_STREAM);
     if (error != 0) return error;
     error = listen_prepare(socket, addr, backlog);
     if (error != 0) {
@@ -274,7 +243,7 @@ static int pair_make(SOCKET sockets[2], int type) {
 
 int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_socket_type type) {
     ferry__loop_check(loop, NULL);
-    int kind = system_type(type), error = FERRY_ECONNABORTED;
+    int kind = ferry__system_type(type), error = FERRY_ECONNABORTED;
     SOCKET sockets[2];
     if (fds == NULL || kind < 0) return FERRY_EINVAL;
     if (kind == SOCK_SEQPACKET) return FERRY_EPROTONOSUPPORT;
@@ -284,7 +253,7 @@ int ferry_socketpair(ferry_loop *loop, ferry_fd fds[2], enum ferry_socket_type t
     if (error != 0) return error;
     for (int i = 0; i < 2; i++) {
         fds[i] = ferry__win_socket_fd(sockets[i]);
-        ferry__slot_claim(loop, fds[i], kind_of(kind));
+        ferry__slot_claim(loop, fds[i], ferry__kind_of_type(kind));
     }
     return 0;
 }
