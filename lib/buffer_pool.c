@@ -1,11 +1,12 @@
 /* buffer_pool.c - buffers lent to receives at the moment when data is there.
  *
- * Where the system can pick a buffer by itself (io_uring's provided rings) it is offered a few, no
- * more than it needs between two turns, since it takes the coldest first; the others are in a
- * reserve, of which the warmest goes next. An operation that found none, or a backend that cannot
- * pick, waits for readiness first: what then has data takes a buffer from the reserve, or waits in
- * the pool's queue for one to be given back. So idle operations hold none, nothing waits while one
- * is free, and who came first is served first (rule 10).
+ * Where the system can pick a buffer by itself (io_uring's provided rings, and the adapter) it is
+ * offered a few, no more than it needs between two turns: a ring takes the coldest first, and what
+ * a system has cannot go elsewhere. The others are in a reserve, of which the warmest goes next. An
+ * operation that found none, or one that the system does not pick for, waits for readiness first:
+ * what then has data takes a buffer from the reserve, or waits in the pool's queue for one to be
+ * given back. So idle operations hold none, nothing waits while one is free, and who came first is
+ * served first (rule 10).
  *
  * A pooled operation keeps its own affairs in fields that it does not need otherwise:
  *   len     0, or DATA_IS_THERE, or the buffer that is assigned to it
@@ -197,6 +198,13 @@ static void suspend(ferry_loop *loop, ferry_op *op) {
     FERRY__PROBE3(pool_pause, loop, op, op->fd);
 }
 
+bool ferry__pool_offer_one(ferry_pool *pool) {
+    if (pool->free == 0) return false;
+    aim_at(pool, pool->offer_aim * 2);
+    offer(pool, take(pool));
+    return true;
+}
+
 static bool is_spent(const ferry_loop *loop, const ferry_op *op) {
     return op->asked & FERRY_MULTI && ferry__slot(loop, op->fd)->lent >= ferry__op_pool(op)->credit;
 }
@@ -299,7 +307,8 @@ static void message_lend(ferry_buffer *buffer, uint64_t len) {
 static ferry_buffer *landed_in(ferry_op *op, const struct ferry__record *record) {
     ferry_pool *pool = ferry__op_pool(op);
     ferry_buffer *buffer = ferry__pool_assigned(op);
-    op->len = 0;
+    /* Not without need: the adapter's thread may look whether one that goes on has a buffer. */
+    if (buffer != NULL) op->len = 0;
     if (record->flags & RECORD_BUFFER) {
         uint32_t index = record->flags >> RECORD_BUFFER_SHIFT;
         FERRY__ASSERT(index < pool->fresh && pool->buffers[index].state == BUFFER_OFFERED);

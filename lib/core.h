@@ -709,6 +709,8 @@ bool ferry__pool_prepare(ferry_loop *loop, ferry_op *op);
 ferry_op *ferry__pool_land_ordinary(ferry_loop *loop, const struct ferry__record *record);
 /* What has come of it. */
 ferry_op *ferry__pool_land(ferry_loop *loop, ferry_op *op, const struct ferry__record *record);
+/* There is data and no buffer with the system: one more, if there is one. */
+bool ferry__pool_offer_one(ferry_pool *pool);
 /* op was waiting for a buffer and waits in its lane only, from now on. */
 void ferry__pool_unwait(ferry_loop *loop, ferry_op *op);
 /* It has data to receive. */

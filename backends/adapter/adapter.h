@@ -5,6 +5,7 @@
  *   go_on.c    what is parked, when its descriptor may be ready: one function with no thread in it
  *   calls.c    the system calls of transfers
  *   files.c    opening, and what is known of files
+ *   pool.c     buffers of a pool for what may be ready
  *   baton.c    who may touch all this, and the adapter's own thread
  *   embed.c    the descriptor for an outer loop
  *
@@ -275,6 +276,7 @@ void ferry__adapter_go_on(struct adapter *adapter, struct adapter_slot *slot,
 /* Has the slot gone on with soon, or after a pause. */
 void ferry__adapter_queue(struct adapter *adapter, struct adapter_slot *slot);
 void ferry__adapter_pause(struct adapter *adapter, struct adapter_slot *slot);
+void ferry__adapter_speculate(struct adapter *adapter, struct adapter_slot *slot);
 /* Goes on with those on the list, once each, while there is room; the thread stops if the loop
  * wants the baton. */
 void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out);
@@ -299,6 +301,16 @@ int64_t ferry__adapter_call(struct adapter *adapter, ferry_op *op, uint64_t move
 int64_t ferry__adapter_call_gathered(ferry_op *first, unsigned count);
 /* What is left of what a single submission is to move; and is it over before that? */
 uint64_t ferry__adapter_wanted(const ferry_op *op);
+
+/* ---- pool.c ------------------------------------------------------------------------------- */
+
+void ferry__adapter_pool_open(ferry_loop *loop, ferry_pool *pool);
+void ferry__adapter_pool_close(ferry_loop *loop, ferry_pool *pool, bool forked);
+bool ferry__adapter_pool_picks(const ferry_loop *loop, const ferry_op *op);
+void ferry__adapter_pool_offer(ferry_pool *pool, const ferry_buffer *buffer);
+/* Receives into a buffer that was offered: bytes or -errno, and flags for the record. may_ask: for
+ * one more if there is none. */
+int64_t ferry__adapter_receive_picked(const ferry_op *op, bool may_ask, uint32_t *flags);
 
 /* ---- baton.c ----------------------------------------------------------------------------- */
 
@@ -352,6 +364,8 @@ void ferry__adapter_raise(struct adapter *adapter);
         .wake = ferry__adapter_wake, .describe = ferry__adapter_describe,                          \
         .forget = ferry__adapter_forget, .claimed = ferry__adapter_claimed,                        \
         .worked = ferry__adapter_worked, .feature = ferry__adapter_feature,                        \
+        .pool_open = ferry__adapter_pool_open, .pool_close = ferry__adapter_pool_close,            \
+        .pool_picks = ferry__adapter_pool_picks, .pool_offer = ferry__adapter_pool_offer,          \
         .gather_max = ADAPTER_GATHER_MAX, .embed = &ferry__adapter_embedding,                      \
     }
 

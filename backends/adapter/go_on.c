@@ -185,6 +185,40 @@ static enum went transfer(struct adapter *adapter, struct adapter_slot *slot,
     return WENT_TIRED;
 }
 
+/* There may be more than was received: to be tried without an event, behind what is ready. */
+void ferry__adapter_speculate(struct adapter *adapter, struct adapter_slot *slot) {
+    if (slot->is_queued) return;
+    ferry__adapter_queue(adapter, slot);
+    slot->is_speculative = slot->is_registered;
+}
+
+/* Into a buffer that the pool offers; what goes on stays where it is. One buffer a turn: the loop
+ * has to see what comes of it, and to say stop. */
+static FERRY__NOINLINE enum went receive_picked(struct adapter *adapter, struct adapter_slot *slot,
+                                                struct adapter_out *out) {
+    struct adapter_side *side = &slot->side[READ_LANE];
+    ferry_op *op = side->op;
+    /* On the loop's thread, the pool's own, and with nobody else at the baton. */
+    bool may_ask = out == &adapter->to_loop && adapter->alone;
+    uint32_t flags;
+    int64_t got = ferry__adapter_receive_picked(op, may_ask, &flags);
+    if (got == -EAGAIN) {
+        side_tried(side);
+        return WENT_WAITS;
+    }
+    if (got <= 0) return finish(side, got, flags, out);
+    adapter->turn_bytes -= got;
+    if (took_all(slot, side, got, ferry__op_pool(op)->size)) {
+        side->flags |= SIDE_TRIED;
+    } else {
+        flags |= RECORD_MORE_THERE;
+    }
+    if (!(op->asked & FERRY_MULTI)) return finish(side, got, flags, out);
+    adapter_put(out, op, (int32_t)got, flags | RECORD_MORE);
+    if (!(side->flags & SIDE_TRIED)) ferry__adapter_speculate(adapter, slot);
+    return WENT_DONE;
+}
+
 /* ---- Accept, connect --------------------------------------------------------------------- */
 
 static int accept_one(ferry_op *op) {
@@ -291,6 +325,9 @@ static enum went side_go_on(struct adapter *adapter, struct adapter_slot *slot,
     case FERRY_OP_CONNECT: return connects(side, out);
     case FERRY_OP_POLL: return polls(adapter, slot, side, out);
     case FERRY_OP_PROCESS: return reaps(adapter, slot, side, out);
+    case FERRY_OP_RECV_POOL:
+        if (ferry__pool_assigned(side->op) == NULL) return receive_picked(adapter, slot, out);
+        return transfer(adapter, slot, side, out);
     default: return transfer(adapter, slot, side, out);
     }
 }
@@ -344,14 +381,17 @@ static bool is_wanted(const struct adapter *adapter) {
            (BATON_THREAD | BATON_WANTED);
 }
 
-/* A plain receive into its own buffer: most of what servers wait for, written out for that. False
- * if it is something else, or nothing has come of it, which is noted. */
+/* A plain receive into its own buffer, or one of its pool: most of what servers wait for, written
+ * out for that. False if it is something else, or nothing has come of it, which is noted. */
 static FERRY__ALWAYS_INLINE bool receive_plain(struct adapter *adapter, struct adapter_slot *slot,
                                                struct adapter_out *out) {
     struct adapter_side *side = &slot->side[READ_LANE];
     ferry_op *op = side->op;
-    if (op == NULL || op->code != FERRY_OP_RECV || op->asked & FERRY_ALL ||
-        !adapter_side_is_fresh(side) || op->len > ADAPTER_SHARE_BYTES) {
+    if (op == NULL || !adapter_side_is_fresh(side)) return false;
+    if (op->code == FERRY_OP_RECV_POOL && ferry__pool_assigned(op) == NULL) {
+        return receive_picked(adapter, slot, out) == WENT_DONE;
+    }
+    if (op->code != FERRY_OP_RECV || op->asked & FERRY_ALL || op->len > ADAPTER_SHARE_BYTES) {
         return false;
     }
     size_t len = (size_t)op->len; /* one that may be short ends with the first bytes */
@@ -422,8 +462,9 @@ void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) 
             continue;
         }
         adapter_pop(ready, slot);
+        bool speculative = slot->is_speculative;
         bool received = receive_plain(adapter, slot, out);
-        if (slot->is_speculative) slot->has_missed = !received;
+        if (speculative) slot->has_missed = !received;
         if (!received || slot->side[WRITE_LANE].op != NULL) {
             ferry__adapter_go_on(adapter, slot, out);
         }

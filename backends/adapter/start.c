@@ -72,9 +72,11 @@ static void start_parked(struct adapter *adapter, ferry_op *op, uint8_t flags) {
     /* Tried in the wait that ends this turn's submits: once a turn, however often a callback
      * submits again (rule 14). Parked as it is, the ordinary case needs no look. */
     if (side->flags & SIDE_TRIED && slot->is_registered) return;
-    bool speculative = !slot->is_queued && slot->is_registered && op->code == FERRY_OP_RECV;
-    ferry__adapter_queue(adapter, slot);
-    slot->is_speculative = speculative;
+    if (op->code == FERRY_OP_RECV) {
+        ferry__adapter_speculate(adapter, slot);
+    } else {
+        ferry__adapter_queue(adapter, slot);
+    }
 }
 
 /* ---- Each kind --------------------------------------------------------------------------- */

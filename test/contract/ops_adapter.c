@@ -115,9 +115,78 @@ static void ops_adapter_sends_while_a_callback_sleeps(void **state) {
     moves_while_away(0);
 }
 
+#define MESSAGES 8
+#define MESSAGE_BYTES 64
+
+/* A receive with a pool that goes on: what has come, one after the other, and how much of it had
+ * been taken from the socket while a callback slept. */
+struct pooled {
+    ferry_op receive;
+    ferry_op timer;
+    ferry_pool *pool;
+    ferry_fd fds[2];
+    int taken_early, ended;
+    int came; /* bytes */
+};
+
+static void on_pooled(ferry_op *op) {
+    struct pooled *p = ferry_container(op, struct pooled, receive);
+    ferry_buffer *buffer = ferry_lent(op);
+    if (buffer == NULL) {
+        assert_int_equal(op->result, 0);
+        p->ended = 1;
+        return;
+    }
+    for (size_t i = 0; i < buffer->len; i++) {
+        assert_int_equal(((const char *)buffer->data)[i], 'a' + p->came++ / MESSAGE_BYTES);
+    }
+    ferry_pool_put(p->pool, buffer);
+}
+
+static int is_taken(ferry_fd fd) {
+    char byte;
+    uint64_t start_ns = clock_ns();
+    while (clock_ns() - start_ns < 20 * SECOND) {
+        if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) return 1;
+        sleep_ns(MS);
+    }
+    return 0;
+}
+
+static void send_and_sleep(ferry_op *op) {
+    struct pooled *p = ferry_container(op, struct pooled, timer);
+    char message[MESSAGE_BYTES];
+    for (int i = 0; i < MESSAGES; i++) {
+        memset(message, 'a' + i, sizeof message);
+        plain_send(p->fds[1], message, sizeof message);
+        if (has_thread()) p->taken_early += is_taken(p->fds[0]);
+    }
+}
+
+static void ops_adapter_fills_buffers_of_a_pool_while_a_callback_sleeps(void **state) {
+    (void)state;
+    ferry_loop *loop = test_loop();
+    struct pooled p = {.came = 0};
+    assert_int_equal(ferry_pool_open(loop, &p.pool, 4 * MESSAGES, MESSAGE_BYTES, 2 * MESSAGES, 0),
+                     0);
+    tcp_pair(loop, p.fds);
+    ferry_recv_pool(loop, &p.receive, p.fds[0], p.pool, FERRY_MULTI, on_pooled);
+    ferry_run(loop, FERRY_RUN_NOWAIT);
+    ferry_timer(loop, &p.timer, 0, 0, 0, send_and_sleep);
+    while (p.came < MESSAGES * MESSAGE_BYTES) ferry_run(loop, FERRY_RUN_ONCE);
+    if (has_thread()) assert_int_equal(p.taken_early, MESSAGES);
+    close_far(p.fds[1]);
+    while (!p.ended) ferry_run(loop, FERRY_RUN_ONCE);
+    close_near(loop, p.fds[0]);
+    assert_int_equal(ferry_pool_close(p.pool), 0);
+    finish(loop);
+}
+
 const struct contract_test ops_adapter_tests[] = {
     {"ops_adapter_receives_while_a_callback_sleeps", ops_adapter_receives_while_a_callback_sleeps,
      60},
     {"ops_adapter_sends_while_a_callback_sleeps", ops_adapter_sends_while_a_callback_sleeps, 60},
+    {"ops_adapter_fills_buffers_of_a_pool_while_a_callback_sleeps",
+     ops_adapter_fills_buffers_of_a_pool_while_a_callback_sleeps, 200},
     {NULL, NULL, 0},
 };
