@@ -323,7 +323,7 @@ static ferry_buffer *landed_in(ferry_op *op, const struct ferry__record *record)
 static void lend(ferry_loop *loop, ferry_op *op, ferry_buffer *buffer, uint64_t len) {
     struct ferry__slot *slot = ferry__slot(loop, op->fd);
     op->offset = (uint64_t)(uintptr_t)buffer;
-    buffer->len = len;
+    buffer->len = (size_t)len;
     if (op->code == FERRY_OP_RECVMSG_POOL) message_lend(buffer, len);
     buffer->state = BUFFER_LENT;
     buffer->from = FERRY_FD_NONE;

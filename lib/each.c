@@ -87,7 +87,7 @@ static void each_in_inbox(const struct visitor *visitor, ferry_op *op) {
 static bool each_elsewhere(const struct visitor *visitor, ferry_loop *loop) {
     enum { FEW = 64 };
     struct ferry__whereabouts few[FEW];
-    struct ferry__found found = {.at = few, .max = ferry__work_out(loop) + loop->lookups};
+    struct ferry__found found = {.at = few, .max = (size_t)(ferry__work_out(loop) + loop->lookups)};
     size_t bytes = found.max * sizeof *found.at;
     if (found.max > FEW) found.at = ferry__os_reserve(bytes);
     if (found.at == NULL) return false;

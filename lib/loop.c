@@ -684,7 +684,7 @@ int ferry_run(ferry_loop *loop, enum ferry_run_mode mode) {
 
 int64_t ferry_reap(ferry_loop *loop, ferry_completion *completions, size_t max,
                    uint64_t timeout_ns) {
-    if (completions == NULL || max == 0 || max > INT64_MAX) return FERRY_EINVAL;
+    if (completions == NULL || max == 0 || max > PTRDIFF_MAX) return FERRY_EINVAL;
     int error = enter(loop);
     if (error != 0) return error;
     bool waits = timeout_ns > 0;

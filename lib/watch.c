@@ -216,7 +216,7 @@ static void append(ferry_loop *loop, struct watch *watch, const struct ferry__ch
         return;
     }
     if (watcher->len - watch->tail < record_bytes(change)) {
-        memmove(buf, buf + watch->head, watch->tail - watch->head);
+        memmove(buf, buf + watch->head, (size_t)(watch->tail - watch->head));
         watch->tail -= watch->head;
         watch->head = 0;
     }

@@ -251,8 +251,9 @@ int64_t ferry__win_copy(const ferry_op *op) {
     if (error != 0) return error;
     if (len == 0) return 0;
     if (op->transferred == 0 && overlaps(op, from, to)) return FERRY_EINVAL;
-    if (from_at > INT64_MAX - len) len = (size_t)(INT64_MAX - from_at); /* no file goes further */
-    if (to_at > INT64_MAX - len) return FERRY_EFBIG;
+    if (from_at > (uint64_t)INT64_MAX - len)
+        len = (size_t)(INT64_MAX - from_at); /* no file goes further */
+    if (to_at > (uint64_t)INT64_MAX - len) return FERRY_EFBIG;
     char *buf = malloc(COPY_BUFFER);
     if (buf == NULL) return FERRY_ENOMEM;
     int64_t moved = copy_by_hand(from, from_at, to, to_at, len, buf);
