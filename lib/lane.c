@@ -411,7 +411,8 @@ void ferry__slot_close(ferry_loop *loop, ferry_op *op) {
         return;
     }
     ferry__slot_used(loop, op->fd);
-    slot->kind = (uint8_t)kind;
+    /* Not without need: what is in flight may be with a thread that looks at it. */
+    if (slot->kind == KIND_UNKNOWN) slot->kind = (uint8_t)kind;
     ferry__link_stop_fd(loop, op->fd, true);
     ferry__slot_cancel(loop, op->fd);
     slot->flags |= SLOT_CLOSING;

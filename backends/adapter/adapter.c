@@ -365,7 +365,11 @@ bool ferry__adapter_read(ferry_loop *loop, struct ferry__record *record) {
     if (op->code == FERRY_OP_RECVMSG) {
         ferry__posix_msg_received(loop, op);
     } else if (op->code == FERRY_OP_RECVMSG_POOL) {
-        ferry__posix_msg_finish(loop, &ferry__pool_assigned(op)->msg);
+        ferry_buffer *buffer =
+            record->flags & RECORD_BUFFER
+                ? &ferry__op_pool(op)->buffers[record->flags >> RECORD_BUFFER_SHIFT]
+                : ferry__pool_assigned(op);
+        if (buffer != NULL) ferry__posix_msg_finish(loop, &buffer->msg);
     }
     return true;
 }

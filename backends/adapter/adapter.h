@@ -299,6 +299,8 @@ void ferry__adapter_end(struct adapter_side *side, int error, struct adapter_out
  * worker has to do it. */
 int64_t ferry__adapter_call(struct adapter *adapter, ferry_op *op, uint64_t moved);
 int64_t ferry__adapter_call_gathered(ferry_op *first, unsigned count);
+/* The same for a receive from a socket into a buffer of its pool. */
+int64_t ferry__adapter_receive_lent(const ferry_op *op, ferry_buffer *buffer);
 /* What is left of what a single submission is to move; and is it over before that? */
 uint64_t ferry__adapter_wanted(const ferry_op *op);
 
@@ -308,9 +310,10 @@ void ferry__adapter_pool_open(ferry_loop *loop, ferry_pool *pool);
 void ferry__adapter_pool_close(ferry_loop *loop, ferry_pool *pool, bool forked);
 bool ferry__adapter_pool_picks(const ferry_loop *loop, const ferry_op *op);
 void ferry__adapter_pool_offer(ferry_pool *pool, const ferry_buffer *buffer);
-/* Receives into a buffer that was offered: bytes or -errno, and flags for the record. may_ask: for
- * one more if there is none. */
-int64_t ferry__adapter_receive_picked(const ferry_op *op, bool may_ask, uint32_t *flags);
+/* Receives into a buffer that was offered: bytes or -errno, and flags for the record; without
+ * RECORD_BUFFER none was filled. may_ask: for one more if there is none. */
+int64_t ferry__adapter_receive_picked(struct adapter *adapter, const ferry_op *op, bool may_ask,
+                                      uint32_t *flags);
 
 /* ---- baton.c ----------------------------------------------------------------------------- */
 

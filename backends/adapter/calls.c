@@ -108,8 +108,7 @@ int64_t ferry__adapter_call_gathered(ferry_op *first, unsigned count) {
 
 /* ---- Buffers of a pool ------------------------------------------------------------------- */
 
-static int64_t receive_lent(const ferry_op *op) {
-    ferry_buffer *buffer = ferry__pool_assigned(op);
+int64_t ferry__adapter_receive_lent(const ferry_op *op, ferry_buffer *buffer) {
     if (op->code == FERRY_OP_RECV_POOL) {
         return told(
             ferry__calls.recv(op->fd, buffer->data, ferry__op_pool(op)->size, MSG_DONTWAIT));
@@ -303,7 +302,7 @@ int64_t ferry__adapter_call(struct adapter *adapter, ferry_op *op, uint64_t move
     case FERRY_OP_RECVMSG: return receive_message(adapter->loop, op);
     case FERRY_OP_SENDMSG: return send_message(adapter->loop, op);
     case FERRY_OP_RECV_POOL:
-    case FERRY_OP_RECVMSG_POOL: return receive_lent(op);
+    case FERRY_OP_RECVMSG_POOL: return ferry__adapter_receive_lent(op, ferry__pool_assigned(op));
     case FERRY_OP_READ_POOL: return read_lent(adapter, op);
     case FERRY_OP_READ:
     case FERRY_OP_READV: return transfer(adapter, op, moved, true);

@@ -21,6 +21,7 @@
 #define LOOKS_MAX 64u
 #define RECORD_MAX (1u << 30) /* and in one record: its length is a signed number */
 #define ACCEPTS_MAX 16u
+#define MESSAGES_MAX 16u
 
 enum went {
     WENT_DONE,  /* its record is put down */
@@ -192,31 +193,40 @@ void ferry__adapter_speculate(struct adapter *adapter, struct adapter_slot *slot
     slot->is_speculative = slot->is_registered;
 }
 
-/* Into a buffer that the pool offers; what goes on stays where it is. One buffer a turn: the loop
- * has to see what comes of it, and to say stop. */
+/* Into buffers that the pool offers; what goes on stays where it is. Of a stream one a turn: the
+ * loop has to see what comes of it, and to say stop. Datagrams come one by one: so many at most. */
 static FERRY__NOINLINE enum went receive_picked(struct adapter *adapter, struct adapter_slot *slot,
-                                                struct adapter_out *out) {
+                                                unsigned most, struct adapter_out *out) {
     struct adapter_side *side = &slot->side[READ_LANE];
     ferry_op *op = side->op;
+    bool messages = ferry__slot_is_message(ferry__slot(adapter->loop, op->fd));
     /* On the loop's thread, the pool's own, and with nobody else at the baton. */
     bool may_ask = out == &adapter->to_loop && adapter->alone;
-    uint32_t flags;
-    int64_t got = ferry__adapter_receive_picked(op, may_ask, &flags);
-    if (got == -EAGAIN) {
-        side_tried(side);
-        return WENT_WAITS;
+    for (unsigned i = 0; i < (messages ? most : 1); i++) {
+        uint32_t flags;
+        int64_t got = ferry__adapter_receive_picked(adapter, op, may_ask, &flags);
+        if (got == -EAGAIN) {
+            side_tried(side);
+            return i > 0 && slot->is_registered ? WENT_DONE : WENT_WAITS;
+        }
+        if (!(flags & RECORD_BUFFER)) return finish(side, got, flags, out);
+        adapter->turn_bytes -= got;
+        if (took_all(slot, side, got, ferry__op_pool(op)->size)) {
+            side->flags |= SIDE_TRIED;
+        } else {
+            flags |= RECORD_MORE_THERE;
+        }
+        if (!(op->asked & FERRY_MULTI)) return finish(side, got, flags, out);
+        adapter_put(out, op, (int32_t)got, flags | RECORD_MORE);
     }
-    if (got <= 0) return finish(side, got, flags, out);
-    adapter->turn_bytes -= got;
-    if (took_all(slot, side, got, ferry__op_pool(op)->size)) {
-        side->flags |= SIDE_TRIED;
-    } else {
-        flags |= RECORD_MORE_THERE;
-    }
-    if (!(op->asked & FERRY_MULTI)) return finish(side, got, flags, out);
-    adapter_put(out, op, (int32_t)got, flags | RECORD_MORE);
     if (!(side->flags & SIDE_TRIED)) ferry__adapter_speculate(adapter, slot);
     return WENT_DONE;
+}
+
+/* Does the adapter pick its buffer? */
+static inline bool is_picked(const ferry_op *op) {
+    return (op->code == FERRY_OP_RECV_POOL || op->code == FERRY_OP_RECVMSG_POOL) &&
+           ferry__pool_assigned(op) == NULL;
 }
 
 /* ---- Accept, connect --------------------------------------------------------------------- */
@@ -325,10 +335,9 @@ static enum went side_go_on(struct adapter *adapter, struct adapter_slot *slot,
     case FERRY_OP_CONNECT: return connects(side, out);
     case FERRY_OP_POLL: return polls(adapter, slot, side, out);
     case FERRY_OP_PROCESS: return reaps(adapter, slot, side, out);
-    case FERRY_OP_RECV_POOL:
-        if (ferry__pool_assigned(side->op) == NULL) return receive_picked(adapter, slot, out);
+    default:
+        if (is_picked(side->op)) return receive_picked(adapter, slot, MESSAGES_MAX, out);
         return transfer(adapter, slot, side, out);
-    default: return transfer(adapter, slot, side, out);
     }
 }
 
@@ -384,13 +393,11 @@ static bool is_wanted(const struct adapter *adapter) {
 /* A plain receive into its own buffer, or one of its pool: most of what servers wait for, written
  * out for that. False if it is something else, or nothing has come of it, which is noted. */
 static FERRY__ALWAYS_INLINE bool receive_plain(struct adapter *adapter, struct adapter_slot *slot,
-                                               struct adapter_out *out) {
+                                               unsigned messages, struct adapter_out *out) {
     struct adapter_side *side = &slot->side[READ_LANE];
     ferry_op *op = side->op;
     if (op == NULL || !adapter_side_is_fresh(side)) return false;
-    if (op->code == FERRY_OP_RECV_POOL && ferry__pool_assigned(op) == NULL) {
-        return receive_picked(adapter, slot, out) == WENT_DONE;
-    }
+    if (is_picked(op)) return receive_picked(adapter, slot, messages, out) == WENT_DONE;
     if (op->code != FERRY_OP_RECV || op->asked & FERRY_ALL || op->len > ADAPTER_SHARE_BYTES) {
         return false;
     }
@@ -463,7 +470,7 @@ void ferry__adapter_go_on_all(struct adapter *adapter, struct adapter_out *out) 
         }
         adapter_pop(ready, slot);
         bool speculative = slot->is_speculative;
-        bool received = receive_plain(adapter, slot, out);
+        bool received = receive_plain(adapter, slot, MESSAGES_MAX, out);
         if (speculative) slot->has_missed = !received;
         if (!received || slot->side[WRITE_LANE].op != NULL) {
             ferry__adapter_go_on(adapter, slot, out);
@@ -493,7 +500,7 @@ static FERRY__ALWAYS_INLINE void note(struct adapter *adapter, const struct ferr
         }
         if ((ready & READY_IN || slot->is_own) && side_note(&slot->side[READ_LANE], ready) &&
             !(receives && adapter->turn_bytes > 0 &&
-              receive_plain(adapter, slot, &adapter->to_loop))) {
+              receive_plain(adapter, slot, 1, &adapter->to_loop))) {
             ferry__adapter_queue(adapter, slot);
         }
     }

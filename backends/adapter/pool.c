@@ -8,8 +8,6 @@
  */
 #include "adapter.h"
 
-#include "../posix/calls.h"
-
 #include <errno.h>
 
 /* Whoever has the baton. */
@@ -35,10 +33,10 @@ void ferry__adapter_pool_close(ferry_loop *loop, ferry_pool *pool, bool forked) 
     ferry__os_unreserve(pool->ring, offers_bytes(pool));
 }
 
-/* Messages want their address beside them, and pipes more than one way to be read. */
+/* Pipes have more than one way to be read. */
 bool ferry__adapter_pool_picks(const ferry_loop *loop, const ferry_op *op) {
     (void)loop;
-    return op->code == FERRY_OP_RECV_POOL;
+    return op->code != FERRY_OP_READ_POOL;
 }
 
 void ferry__adapter_pool_offer(ferry_pool *pool, const ferry_buffer *buffer) {
@@ -49,7 +47,14 @@ void ferry__adapter_pool_offer(ferry_pool *pool, const ferry_buffer *buffer) {
     adapter_release(adapter);
 }
 
-int64_t ferry__adapter_receive_picked(const ferry_op *op, bool may_ask, uint32_t *flags) {
+/* Is a message of 0 bytes that is one, and not the end. */
+static bool is_empty_message(const struct adapter *adapter, const ferry_op *op, int64_t got) {
+    return got == 0 && op->code == FERRY_OP_RECVMSG_POOL &&
+           ferry__slot(adapter->loop, op->fd)->kind == KIND_MESSAGE;
+}
+
+int64_t ferry__adapter_receive_picked(struct adapter *adapter, const ferry_op *op, bool may_ask,
+                                      uint32_t *flags) {
     ferry_pool *pool = ferry__op_pool(op);
     struct adapter_offers *offers = pool->ring;
     if (offers->count == 0 && !(may_ask && ferry__pool_offer_one(pool))) {
@@ -57,13 +62,12 @@ int64_t ferry__adapter_receive_picked(const ferry_op *op, bool may_ask, uint32_t
         return 0;
     }
     uint32_t index = offers->index[offers->count - 1];
-    ssize_t got;
+    int64_t got;
     do {
-        got = ferry__calls.recv(op->fd, pool->buffers[index].data, pool->size, MSG_DONTWAIT);
-    } while (got < 0 && errno == EINTR);
+        got = ferry__adapter_receive_lent(op, &pool->buffers[index]);
+    } while (got == -EINTR);
     *flags = 0;
-    if (got < 0) return -errno;
-    if (got > 0) { /* else the buffer stays where it was */
+    if (got > 0 || is_empty_message(adapter, op, got)) { /* else the buffer stays where it was */
         offers->count--;
         *flags = RECORD_BUFFER | index << RECORD_BUFFER_SHIFT;
     }
