@@ -466,9 +466,15 @@ void ferry__slot_linger(ferry_loop *loop, ferry_op *op) {
         return;
     }
     loop->stats.system_others++;
+    uint64_t began = ferry__os_clock();
     bool settled = ferry__os_settled(op->fd);
     if (!settled && loop->now < op->more) {
-        op->timer.when = ferry__time_add(loop->now, op->len);
+        /* Where a look takes long (Windows before 1703 goes through all connections), that is not
+         * held against the peer, which has as long again until the next. */
+        uint64_t took = ferry__os_clock() - began;
+        uint64_t pause = op->len > took ? op->len : took;
+        op->more = ferry__time_add(op->more, took);
+        op->timer.when = ferry__time_add(ferry__time_add(loop->now, took), pause);
         if (op->timer.when > op->more) op->timer.when = op->more;
         if (op->len < LINGER_TICK_MAX) op->len *= 2;
         op->bits |= BIT_TIMED;
