@@ -8,41 +8,72 @@
  * A wait that is to end early is taken back. That may come too late, and then its packet is on its
  * way and tells what came of it; else one is posted in its stead: exactly one in any case.
  *
+ * The pool's thread is given a number, not an address: whoever takes the wait of that number out of
+ * a list first, it or the loop, decides which of the two it is. So a thread that comes when the
+ * wait is over and its memory somebody else's, as Wine's may just after a wait was taken back,
+ * finds nothing and leaves.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "iocp.h"
 
-#include <stdatomic.h>
-
 /* What a request keeps where the system would write, if it did more with it than hand back its
  * address. */
 struct wait {
-    ULONG_PTR status, bytes; /* as in an OVERLAPPED */
-    HANDLE port;
-    HANDLE waits;       /* the packet, or the registered wait; NULL: it was taken back */
-    HANDLE owned;       /* to be closed in the end; NULL: none */
-    _Atomic bool fired; /* the pool's thread has posted, or is about to */
+    ULONG_PTR status; /* as in an OVERLAPPED */
+    uint32_t number;  /* by a thread: in the list */
     bool is_packet;
+    HANDLE port;
+    HANDLE waits;      /* the packet, or the registered wait; NULL: it was taken back */
+    HANDLE owned;      /* to be closed in the end; NULL: none */
+    struct wait *next; /* in the list */
 };
 
 _Static_assert(sizeof(struct wait) <= offsetof(struct iocp_request, came), "room for a wait");
-_Static_assert(offsetof(struct wait, bytes) == offsetof(OVERLAPPED, InternalHigh), "as there");
+_Static_assert(offsetof(struct wait, number) == offsetof(OVERLAPPED, InternalHigh), "as there");
 
 static struct wait *wait_of(struct iocp_request *request) {
     return (struct wait *)(void *)request;
 }
 
+/* ---- Those that a thread is to tell of ------------------------------------------------------- */
+
+/* Of all loops, by their numbers' last bits. */
+static struct {
+    struct ferry__lock lock; /* zeroed is unlocked */
+    uint32_t last;
+    struct wait *waits[64];
+} listed;
+
+static void list_in(struct wait *wait) {
+    ferry__os_lock(&listed.lock);
+    wait->number = ++listed.last;
+    struct wait **place = &listed.waits[wait->number % 64];
+    wait->next = *place;
+    *place = wait;
+    ferry__os_unlock(&listed.lock);
+}
+
+/* The wait of that number, which is in the list no more; NULL if it was not. */
+static struct wait *list_out(uint32_t number) {
+    ferry__os_lock(&listed.lock);
+    struct wait **place = &listed.waits[number % 64];
+    while (*place != NULL && (*place)->number != number) place = &(*place)->next;
+    struct wait *found = *place;
+    if (found != NULL) *place = found->next;
+    ferry__os_unlock(&listed.lock);
+    return found;
+}
+
 /* ---- Waiting for a handle ------------------------------------------------------------------ */
 
-/* By a thread of the system's pool. After the post the operation may be gone. */
+/* By a thread of the system's pool. Once it is posted the operation may be gone. */
 static void CALLBACK signalled(void *context, BOOLEAN timed_out) {
-    struct iocp_request *request = context;
-    HANDLE port = wait_of(request)->port;
+    struct wait *wait = list_out((uint32_t)(uintptr_t)context);
     (void)timed_out;
-    /* release: who sees it, in taken_back(), knows that a packet is on its way. */
-    atomic_store_explicit(&wait_of(request)->fired, true, memory_order_release);
+    if (wait == NULL) return;
     /* It fails for want of memory in the system alone, and there is nobody to tell. */
-    (void)PostQueuedCompletionStatus(port, 0, 0, &request->overlapped);
+    (void)PostQueuedCompletionStatus(wait->port, 0, 0, (OVERLAPPED *)(void *)wait);
 }
 
 static int wait_by_packet(struct iocp_request *request, HANDLE target) {
@@ -60,10 +91,14 @@ static int wait_by_packet(struct iocp_request *request, HANDLE target) {
 static int wait_by_thread(struct iocp_request *request, HANDLE target) {
     const ULONG how = WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD;
     struct wait *wait = wait_of(request);
-    if (RegisterWaitForSingleObject(&wait->waits, target, signalled, request, INFINITE, how)) {
+    list_in(wait);
+    if (RegisterWaitForSingleObject(&wait->waits, target, signalled,
+                                    (void *)(uintptr_t)wait->number, INFINITE, how)) {
         return 0;
     }
-    return ferry__win_last_error();
+    int error = ferry__win_last_error();
+    (void)list_out(wait->number);
+    return error;
 }
 
 int ferry__iocp_wait_begin(ferry_loop *loop, struct iocp_request *request, iocp_came *came,
@@ -84,6 +119,7 @@ static void let_go(struct wait *wait) {
     if (wait->is_packet) {
         (void)CloseHandle(wait->waits);
     } else {
+        (void)list_out(wait->number);
         (void)UnregisterWaitEx(wait->waits, INVALID_HANDLE_VALUE);
     }
     wait->waits = NULL;
@@ -99,9 +135,13 @@ void ferry__iocp_wait_end(struct iocp_request *request) {
 /* Will no packet come of it any more? */
 static bool taken_back(struct wait *wait) {
     if (wait->waits == NULL) return false; /* it was, and another packet comes */
-    if (wait->is_packet && ferry__win.packet_cancel(wait->waits, FALSE) != 0) return false;
+    if (wait->is_packet) {
+        if (ferry__win.packet_cancel(wait->waits, FALSE) != 0) return false;
+    } else if (list_out(wait->number) == NULL) {
+        return false; /* the thread was first */
+    }
     let_go(wait);
-    return wait->is_packet || !atomic_load_explicit(&wait->fired, memory_order_acquire);
+    return true;
 }
 
 void ferry__iocp_wait_stop(struct iocp_request *request) {
