@@ -338,7 +338,9 @@ static void ops_watch_reaped(void **state) {
     assert_int_equal(ferry_watch_next(&watcher, &change), 0);
     assert_int_equal(mkdir(in(d, "x"), 0700), 0);
     assert_int_equal(mkdir(in(d, "y"), 0700), 0);
-    assert_int_equal(ferry_reap(loop, &c, 1, 10 * SECOND), 1);
+    do { /* each by itself, where the system has told of the first before the second was made */
+        assert_int_equal(ferry_reap(loop, &c, 1, 10 * SECOND), 1);
+    } while (c.result == 1);
     assert_int_equal(c.result, 2);
     assert_int_equal(ferry_watch_next(&watcher, &change), 1);
     assert_string_equal(change.name, "x");

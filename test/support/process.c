@@ -92,7 +92,7 @@ void helper_run_copy(const char *program, const char *name, const char *const *e
 
     memset(result, 0, sizeof *result);
     pid_t pid = process_start(program, argv, all, &output);
-    assert_true(pid > 0);
+    if (pid <= 0) fail_msg("helper %s was not started: error %d", name, errno);
     int late = output_read(output, result->output, sizeof result->output, clock_ns() + HELPER_MAX);
     close(output);
     if (late) kill(pid, SIGKILL);
