@@ -7,6 +7,7 @@
 
 #include "win.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,7 +191,12 @@ int ferry__os_write(ferry_fd fd, const char *text, size_t len) {
     return 0;
 }
 
+/* As abort(), which would end the process in good order: each library is told, and may wait for a
+ * lock that a thread had which is no more. */
 _Noreturn void ferry__os_abort(void) {
+    void (*handler)(int) = signal(SIGABRT, SIG_DFL);
+    if (handler != SIG_DFL && handler != SIG_IGN && handler != SIG_ERR) handler(SIGABRT);
+    (void)TerminateProcess(GetCurrentProcess(), 3); /* as abort() tells its end */
     abort();
 }
 

@@ -31,7 +31,7 @@ static HANDLE handle_of(const struct ferry__thread *thread) {
 
 /* Errors here are broken invariants: nothing that a caller could do about them. */
 static void must(bool done) {
-    if (!done) abort();
+    if (!done) ferry__os_abort();
 }
 
 /* ---- Threads ----------------------------------------------------------------------------- */
