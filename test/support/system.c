@@ -199,8 +199,10 @@ static size_t stuff_once(ferry_fd fd) {
     size_t all = 0, len = sizeof zeros;
     while (len > 0) {
         ssize_t n = send(fd, zeros, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n > 0) all += (size_t)n;
-        if (n < 0 && errno != EINTR) {
+        if (n > 0) {
+            all += (size_t)n;
+            len = sizeof zeros; /* room again: a byte at a time TCP may have it for a minute */
+        } else if (n < 0 && errno != EINTR) {
             assert_true(errno == EAGAIN);
             len /= 2; /* Less may still fit, on sockets that keep messages whole. */
         }
