@@ -56,7 +56,7 @@ static void ops_embed_post(void **state) {
         memset(&e.probe, 0, sizeof e.probe);
         assert_false(embedded_readable(&e, 5 * MS));
         assert_int_equal(pthread_create(&thread, NULL, post_it, &e), 0);
-        assert_true(embedded_readable(&e, 20 * SECOND));
+        assert_true(embedded_readable(&e, 20 * SECOND * TEST_STRETCH));
         assert_int_equal(pthread_join(thread, NULL), 0);
         embedded_rest(&e);
         probe_check(&e.probe, 0);
@@ -79,7 +79,7 @@ static void ops_embed_work(void **state) {
     ferry_work(e.loop, &p.op, slow, NULL, 0, probe_done);
     embedded_rest(&e);
     if (p.calls == 0) {
-        assert_true(embedded_readable(&e, 20 * SECOND));
+        assert_true(embedded_readable(&e, 20 * SECOND * TEST_STRETCH));
         embedded_rest(&e);
     }
     probe_check(&p, 7);
@@ -101,7 +101,7 @@ static void ops_embed_timer(void **state) {
     }
     int runs = 0;
     while (p[0].calls == 0) {
-        assert_true(embedded_readable(&e, 20 * SECOND));
+        assert_true(embedded_readable(&e, 20 * SECOND * TEST_STRETCH));
         assert_true(ferry_run(e.loop, FERRY_RUN_NOWAIT) >= 0);
         runs++;
     }
@@ -190,7 +190,7 @@ static void ops_embed_submit_outside(void **state) {
     ferry_close(e.loop, NULL, fds[1], 0, NULL);
     assert_true(embedded_readable(&e, SECOND));
     embedded_rest(&e);
-    while (loop_stats(e.loop).in_flight > 0) embedded_turn(&e, 20 * SECOND);
+    while (loop_stats(e.loop).in_flight > 0) embedded_turn(&e, 20 * SECOND * TEST_STRETCH);
     assert_false(is_open(fds[1]));
     embedded_close(&e);
 }
@@ -287,7 +287,7 @@ static void ops_embed_left_over_records(void **state) {
         }
         for (unsigned turns = 0; count_done() < MANY; turns++) {
             assert_true(turns < 10000);
-            assert_true(embedded_turn(&e, 20 * SECOND));
+            assert_true(embedded_turn(&e, 20 * SECOND * TEST_STRETCH));
         }
         assert_true(is_filled(bytes, MANY, 5));
         close_near(e.loop, file);
@@ -331,7 +331,7 @@ static void ops_embed_paused_accept(void **state) {
     plain_connect(client, &addr);
     ferry_accept(e.loop, &p.op, listener, NULL, 0, probe_done);
     while (loop_stats(e.loop).accept_attempts < 2) {
-        assert_true(embedded_turn(&e, 20 * SECOND));
+        assert_true(embedded_turn(&e, 20 * SECOND * TEST_STRETCH));
         assert_int_equal(p.calls, 0);
     }
     assert_int_equal(set_fd_limit((unsigned)unused + 16), 0);
@@ -371,13 +371,13 @@ static void ops_embed_signal_and_watch(void **state) {
     embedded_run_until(&e, &got_signal);
     probe_check(&got_signal, 1);
     ferry_watch(e.loop, &watch.op, temp_path("."), &watcher, 0, probe_done);
-    while (watch.calls < 1) assert_true(embedded_turn(&e, 20 * SECOND));
+    while (watch.calls < 1) assert_true(embedded_turn(&e, 20 * SECOND * TEST_STRETCH));
     embedded_rest(&e);
     int before = watch.calls;
     ferry_fd fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     close(fd);
-    while (watch.calls == before) assert_true(embedded_turn(&e, 20 * SECOND));
+    while (watch.calls == before) assert_true(embedded_turn(&e, 20 * SECOND * TEST_STRETCH));
     ferry_cancel(e.loop, &watch.op);
     embedded_run_until(&e, &watch);
     embedded_close(&e);
@@ -395,7 +395,7 @@ static void ops_embed_buffer_given_back(void **state) {
     assert_int_equal(ferry_pool_open(e.loop, &pool, 1, 16, 0, FERRY_SHARED), 0);
     ferry_recv_pool(e.loop, &p.op, fds[0], pool, FERRY_MULTI, keep_lent);
     plain_send(fds[1], "a", 1);
-    while (p.calls < 1) assert_true(embedded_turn(&e, 20 * SECOND));
+    while (p.calls < 1) assert_true(embedded_turn(&e, 20 * SECOND * TEST_STRETCH));
     for (int round = 1; round <= 6; round++) {
         pthread_t thread;
         plain_send(fds[1], "b", 1);
@@ -407,7 +407,7 @@ static void ops_embed_buffer_given_back(void **state) {
             assert_int_equal(pthread_create(&thread, NULL, put_it, pool), 0);
             assert_int_equal(pthread_join(thread, NULL), 0);
         }
-        while (p.calls == round) assert_true(embedded_turn(&e, 20 * SECOND));
+        while (p.calls == round) assert_true(embedded_turn(&e, 20 * SECOND * TEST_STRETCH));
     }
     ferry_pool_put(pool, lent_now);
     ferry_cancel(e.loop, &p.op);

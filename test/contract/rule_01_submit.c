@@ -284,7 +284,7 @@ static void contract_01_first_use_of_descriptors_allocates_nothing(void **state)
     assert_int_equal(ferry_run(loop, FERRY_RUN_NOWAIT), 1);
     assert_int_equal(ledger.allocations, before);
     assert_int_equal(loop_stats(loop).allocations, before);
-    assert_int_equal(ferry_loop_drain(loop, 10 * SECOND), 0);
+    assert_int_equal(ferry_loop_drain(loop, 20 * SECOND * TEST_STRETCH), 0);
     for (int i = 0; i < COUNT; i++) probe_check(&p[i], FERRY_ECANCELED);
     test_close(loop);
     assert_int_equal(ledger.allocations, ledger.releases);

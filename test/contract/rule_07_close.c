@@ -5,6 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "tables.h"
 
 #include <fcntl.h>
@@ -171,6 +172,7 @@ static void contract_07_without_an_operation(void **state) {
 static void contract_07_number_is_reused(void **state) {
     (void)state;
     enum { ROUNDS = 100 };
+    int reused = 0;
     ferry_loop *loop = test_loop();
     for (int round = 0; round < ROUNDS; round++) {
         struct probe old = {.calls = 0}, new = {.calls = 0};
@@ -184,7 +186,9 @@ static void contract_07_number_is_reused(void **state) {
         run_done(loop);
         probe_check(&old, FERRY_ECANCELED);
         unix_pair(next, SOCK_STREAM);
-        assert_int_equal(next[0], fds[0]); /* the lowest free number */
+        /* The lowest free number, unless the system has opened something meanwhile. */
+        if (!TEST_WINDOWS) assert_int_equal(next[0], fds[0]);
+        reused += next[0] == fds[0];
         ferry_recv(loop, &new.op, next[0], new_buf, 8, 0, probe_done);
         plain_send(fds[1], "old", 3);
         assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
@@ -200,6 +204,7 @@ static void contract_07_number_is_reused(void **state) {
         close(fds[1]);
         close(extra);
     }
+    assert_true(reused > 0);
     test_close(loop);
 }
 
@@ -280,11 +285,13 @@ static void contract_07_forgotten_numbers_start_afresh(void **state) {
     static char big[1 << 20];
     ferry_loop *loop = test_loop();
     ferry_fd number = -1;
+    int reused = 0;
     for (int round = 0; round < 50; round++) {
         struct probe cut = {.calls = 0}, whole = {.calls = 0};
         ferry_fd fds[2];
         unix_pair(fds, SOCK_STREAM);
-        if (number >= 0) assert_int_equal(fds[0], number);
+        if (number >= 0 && !TEST_WINDOWS) assert_int_equal(fds[0], number);
+        reused += fds[0] == number;
         number = fds[0];
         ferry_send(loop, &whole.op, fds[0], "abc", 3, 0, probe_done);
         run_done(loop);
@@ -303,6 +310,7 @@ static void contract_07_forgotten_numbers_start_afresh(void **state) {
         close(fds[0]);
         close(fds[1]);
     }
+    assert_true(reused > 0);
     test_close(loop);
 }
 

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PATIENCE (20 * SECOND)
+#define PATIENCE (20 * SECOND * TEST_STRETCH)
 
 void watched_take(struct watched *w) {
     ferry_change change;
