@@ -101,7 +101,9 @@ static void trouble_null_path_and_address(void **state) {
 /* Memory that was there once: the system finds out, the program goes on. */
 static void trouble_unmapped_buffer(void **state) {
     (void)state;
-    if (test_masked()[0] != '\0') differs_on_wine("Wine tells of a write that it refused twice");
+    if (strstr(test_masked(), "skip") || strstr(test_masked(), "all")) {
+        differs_on_wine("Wine tells of a write that it refused twice");
+    }
     ferry_loop *loop = test_loop();
     struct targets t;
     struct probe p[4];
