@@ -132,10 +132,17 @@ posix_pid process_start(const char *program, char *const argv[], char *const env
     HANDLE null = CreateFileW(L"NUL", GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE, &inherited,
                               OPEN_EXISTING, 0, NULL);
     wchar_t *block = environment_make(env);
-    command_make(line, 8192, argv);
     SetHandleInformation((HANDLE)ends[1], HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT);
-    BOOL ok = block && start(wide(program), line, block, (HANDLE)ends[1], null, &made);
-    if (!ok) failed();
+    BOOL ok = FALSE;
+    /* Under Wine, on a busy machine, one start in thousands was seen to fail. */
+    for (int tries = 0; block && !ok && tries < 3; tries++) {
+        if (tries > 0) Sleep(100);
+        command_make(line, 8192, argv); /* the system may write to it */
+        ok = start(wide(program), line, block, (HANDLE)ends[1], null, &made);
+        if (ok) break;
+        failed();
+        fprintf(stderr, "%s was not started: error %d\n", program, errno);
+    }
     free(block);
     CloseHandle(null);
     CloseHandle((HANDLE)ends[1]);
