@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "embed_stage.h"
+#include "portable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -469,7 +470,8 @@ static void ops_embed_is_one_descriptor(void **state) {
         if (mine) assert_int_equal(fcntl(after[i], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     }
     test_close(loop);
-    assert_int_equal(list_fds(NULL, 0), had);
+    has = list_fds(NULL, 0);
+    if (!TEST_WINDOWS || has > had) assert_int_equal(has, had); /* its pools give back */
 }
 
 static void ops_embed_without_descriptors(void **state) {

@@ -265,7 +265,8 @@ static void contract_11_opening_without_memory(void **state) {
             assert_null(loop);
         }
         assert_int_equal(ledger.allocated, ledger.released);
-        assert_int_equal(list_fds(NULL, 0), fds);
+        if (TEST_WINDOWS) assert_true(list_fds(NULL, 0) <= fds);
+        else assert_int_equal(list_fds(NULL, 0), fds);
         assert_true(fail_at < 1000);
     }
 }
