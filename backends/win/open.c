@@ -188,11 +188,16 @@ int64_t ferry__win_link_target(HANDLE handle, wchar_t **target, bool *absolute) 
 
 /* ---- As ferry_open() asks ------------------------------------------------------------------ */
 
+/* Past the cache the system refuses the right to append, which whoever may write does not need. */
 static ACCESS_MASK access_of(unsigned how) {
     ACCESS_MASK access = FILE_READ_ATTRIBUTES;
     if (how & FERRY_OPEN_READ) access |= FILE_GENERIC_READ;
     if (how & FERRY_OPEN_WRITE) access |= FILE_GENERIC_WRITE;
-    if (how & FERRY_OPEN_APPEND) access &= ~(ACCESS_MASK)FILE_WRITE_DATA;
+    if (how & FERRY_OPEN_APPEND) {
+        access &= ~(ACCESS_MASK)FILE_WRITE_DATA;
+    } else if (how & FERRY_OPEN_DIRECT) {
+        access &= ~(ACCESS_MASK)FILE_APPEND_DATA;
+    }
     return access;
 }
 
@@ -283,6 +288,7 @@ static int open_beneath(const ferry_op *op, struct ferry__win_opening *opening) 
 int64_t ferry__win_open_file(const ferry_op *op) {
     unsigned how = (unsigned)op->offset;
     if (how & FERRY_OPEN_CREATE && how & FERRY_OPEN_DIRECTORY) return FERRY_EINVAL;
+    if (how & FERRY_OPEN_APPEND && how & FERRY_OPEN_DIRECT) return FERRY_EINVAL;
     bool wrong = how & FERRY_OPEN_DIRECTORY && how & FERRY_OPEN_WRITE;
     struct ferry__win_opening opening = {
         .access = access_of(wrong ? FERRY_OPEN_READ : how),

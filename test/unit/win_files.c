@@ -128,6 +128,28 @@ static void handles_are_not_inherited(void **state) {
     remove_file(name);
 }
 
+/* The system refuses the right to append to what is opened past the cache. (Wine does not.) */
+static void past_the_cache_without_the_right_to_append(void **state) {
+    (void)state;
+    const unsigned how = FERRY_OPEN_READ | FERRY_OPEN_WRITE | FERRY_OPEN_CREATE | FERRY_OPEN_DIRECT;
+    FILE_ACCESS_INFORMATION granted = {.AccessFlags = FILE_APPEND_DATA};
+    IO_STATUS_BLOCK status;
+    char *page = VirtualAlloc(NULL, 4096, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    assert_non_null(page);
+    ferry_fd fd = open_file("direct", how);
+    assert_int_equal(NtQueryInformationFile(ferry__win_handle(fd), &status, &granted,
+                                            sizeof granted, FileAccessInformation),
+                     STATUS_SUCCESS);
+    assert_int_equal(granted.AccessFlags & (FILE_WRITE_DATA | FILE_APPEND_DATA), FILE_WRITE_DATA);
+    EXPECT(ferry_write(loop, &op, fd, page, 4096, 0, 0, NULL), 4096);
+    EXPECT(ferry_write(loop, &op, fd, page, 4096, FERRY_CURRENT, 0, NULL), 4096);
+    EXPECT(ferry_read(loop, &op, fd, page, 4096, 0, 0, NULL), 4096);
+    close_fd(fd);
+    EXPECT(ferry_open(loop, &op, "direct", how | FERRY_OPEN_APPEND, 0644, 0, NULL), FERRY_EINVAL);
+    remove_file("direct");
+    assert_true(VirtualFree(page, 0, MEM_RELEASE));
+}
+
 /* ---- Names --------------------------------------------------------------------------------- */
 
 /* A path of 300 characters and more, below the current directory. */
@@ -304,6 +326,7 @@ int main(void) {
         cmocka_unit_test(a_file_that_is_not_overlapped),
         cmocka_unit_test(a_pipe_that_is_not_overlapped),
         cmocka_unit_test(handles_are_not_inherited),
+        cmocka_unit_test(past_the_cache_without_the_right_to_append),
         cmocka_unit_test(paths_of_three_hundred_characters),
         cmocka_unit_test(names_outside_the_code_page),
         cmocka_unit_test(names_regardless_of_case),
