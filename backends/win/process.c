@@ -105,11 +105,21 @@ static HANDLE handle_of(int64_t pid) {
     return copy;
 }
 
+/* A handle of any process, NULL and GetLastError(). The system passes over a number's last two
+ * bits, and opens 100 for 102. */
+static HANDLE process_open(int64_t pid, DWORD access) {
+    HANDLE process = OpenProcess(access | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)pid);
+    if (process == NULL || GetProcessId(process) == (DWORD)pid) return process;
+    (void)CloseHandle(process);
+    SetLastError(ERROR_INVALID_PARAMETER); /* as of a number that nobody has */
+    return NULL;
+}
+
 HANDLE ferry__win_child_open(int64_t pid, int *error) {
     HANDLE process = handle_of(pid);
     *error = FERRY_ECHILD;
     if (process != NULL) return process;
-    process = OpenProcess(SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)pid);
+    process = process_open(pid, SYNCHRONIZE);
     if (process == NULL) return NULL;
     AcquireSRWLockShared(&children_lock);
     bool ours = is_ours(process) && !is_taken(pid, begun_at(process));
@@ -325,11 +335,20 @@ static void note(int64_t pid) {
     ReleaseSRWLockExclusive(&children_lock);
 }
 
-/* A process that has ended and waits to be waited for takes any signal. */
+static bool leads_group(int64_t pid) {
+    AcquireSRWLockShared(&children_lock);
+    const struct ferry__child *child = *child_find(pid);
+    bool leads = child != NULL && child->job != NULL;
+    ReleaseSRWLockShared(&children_lock);
+    return leads;
+}
+
+/* A process that has ended and waits to be waited for takes any signal. Ctrl-Break goes to groups:
+ * by the number of one that leads none it would come to all that share the console, us included. */
 static int send_to(int64_t pid, HANDLE process, bool is_child, int signal) {
     if (WaitForSingleObject(process, 0) == WAIT_OBJECT_0) return is_child ? 0 : FERRY_ESRCH;
     if (signal == 0) return 0;
-    if (signal == SIGBREAK) {
+    if (signal == SIGBREAK && leads_group(pid)) {
         return GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, (DWORD)pid) ? 0 : FERRY_ENOTSUP;
     }
     if (!ends_it(signal)) return FERRY_ENOTSUP;
@@ -345,7 +364,7 @@ static int kill_process(int64_t pid, int signal) {
     bool is_child = process != NULL;
     if (process == NULL) {
         DWORD access = SYNCHRONIZE | (ends_it(signal) ? PROCESS_TERMINATE : 0);
-        process = OpenProcess(access, FALSE, (DWORD)pid);
+        process = process_open(pid, access);
     }
     if (process == NULL) {
         DWORD code = GetLastError();

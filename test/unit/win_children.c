@@ -321,7 +321,10 @@ static void killed(void **state) {
         spawn(&child, 0);
         assert_int_equal(ferry_kill(loop, child.pid, 0), 0);
         assert_int_equal(ferry_kill(loop, child.pid, SIGFPE), FERRY_ENOTSUP);
-        assert_int_equal(ferry_kill(loop, -child.pid, SIGTERM), FERRY_ESRCH); /* leads no group */
+        /* It leads no group; a Ctrl-Break would come to us; and nobody else is meant. */
+        assert_int_equal(ferry_kill(loop, -child.pid, SIGTERM), FERRY_ESRCH);
+        assert_int_equal(ferry_kill(loop, child.pid, SIGBREAK), FERRY_ENOTSUP);
+        assert_int_equal(ferry_kill(loop, child.pid + 1, KILL), FERRY_ESRCH);
         assert_int_equal(ferry_kill(loop, child.pid, signals[i]), 0);
         expect_status(child.pid, -1, signals[i]);
         assert_int_equal(ferry_kill(loop, child.pid, 0), FERRY_ESRCH);
