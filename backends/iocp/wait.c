@@ -75,9 +75,9 @@ static int look(ferry_loop *loop, ULONG most, uint64_t deadline) {
         uint64_t coarse = (left - COARSE_NS / 2) / NS_PER_MS;
         ms = coarse < MS_MAX ? (DWORD)coarse : MS_MAX;
     } else if (deadline != UINT64_MAX) {
+        /* The milliseconds end later, and in any case: should the timer's expiry not be told. */
         ms = ferry__iocp_ms_until(deadline);
         alertable = timer_set(iocp, left);
-        if (alertable) ms += COARSE_NS / NS_PER_MS; /* should the timer fail */
     }
     loop->stats.system_waits++;
     if (GetQueuedCompletionStatusEx(iocp->port, iocp->batch, most, &count, ms, alertable)) {
