@@ -145,6 +145,11 @@ static int issue(ferry_loop *loop, struct iocp_listener *listener, ferry_op *op)
     return 0;
 }
 
+/* A client that left before it was accepted: nobody has to know. */
+static bool is_gone(int error) {
+    return error == FERRY_ECONNRESET || error == FERRY_ECONNABORTED || error == FERRY_ETIMEDOUT;
+}
+
 /* Issues as many as op shall have. With one of them all is well. */
 static void issue_all(ferry_loop *loop, struct iocp_listener *listener, ferry_op *op) {
     DWORD wanted = is_multi(op) ? MULTI_BLOCKS : 1;
@@ -152,7 +157,12 @@ static void issue_all(ferry_loop *loop, struct iocp_listener *listener, ferry_op
     while (error == 0 && *blocks_of(op) < wanted && listener->free != NULL) {
         error = issue(loop, listener, op);
     }
-    if (error != 0 && *blocks_of(op) == 0) ferry__iocp_fail(loop, op, error);
+    if (error == 0 || *blocks_of(op) > 0) return;
+    if (is_gone(error)) {
+        iocp_put(loop, op, 0, RECORD_INTERRUPTED); /* there may be many of them: one a try */
+    } else {
+        ferry__iocp_fail(loop, op, error);
+    }
 }
 
 /* Goes on with those in line. (What fails for want of descriptors is submitted again, and so those
@@ -206,11 +216,6 @@ static bool accepted(const struct iocp_listener *listener, struct accept *block)
     }
     if (block->op->buf != NULL) peer_copy(block, (ferry_addr *)(uintptr_t)block->op->buf);
     return true;
-}
-
-/* A client that left before it was accepted: nobody has to know. */
-static bool is_gone(int error) {
-    return error == FERRY_ECONNRESET || error == FERRY_ECONNABORTED || error == FERRY_ETIMEDOUT;
 }
 
 static void came_accept(ferry_loop *loop, struct iocp_request *request, int error, uint32_t bytes) {
