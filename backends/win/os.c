@@ -218,31 +218,40 @@ static bool extension(SOCKET socket, GUID id, void *at, size_t bytes) {
                     &got, NULL, NULL) == 0;
 }
 
-static bool extensions(SOCKET socket) {
+static bool stream_extensions(SOCKET socket) {
     static const GUID accept_ex = WSAID_ACCEPTEX, addresses = WSAID_GETACCEPTEXSOCKADDRS,
                       connect_ex = WSAID_CONNECTEX, disconnect_ex = WSAID_DISCONNECTEX,
-                      transmit_file = WSAID_TRANSMITFILE, recv_msg = WSAID_WSARECVMSG;
+                      transmit_file = WSAID_TRANSMITFILE;
     struct ferry__win_functions *to = &ferry__win;
     return extension(socket, accept_ex, &to->accept_ex, sizeof to->accept_ex) &&
            extension(socket, addresses, &to->accept_addresses, sizeof to->accept_addresses) &&
            extension(socket, connect_ex, &to->connect_ex, sizeof to->connect_ex) &&
            extension(socket, disconnect_ex, &to->disconnect_ex, sizeof to->disconnect_ex) &&
-           extension(socket, transmit_file, &to->transmit_file, sizeof to->transmit_file) &&
-           extension(socket, recv_msg, &to->recv_msg, sizeof to->recv_msg);
+           extension(socket, transmit_file, &to->transmit_file, sizeof to->transmit_file);
 }
 
-/* A Windows without any IP has no sockets that would need them. */
-static int extensions_find(void) {
-    SOCKET socket = ferry__win_socket_make(AF_INET, SOCK_STREAM, IPPROTO_TCP);
-    if (socket == INVALID_SOCKET)
-        socket = ferry__win_socket_make(AF_INET6, SOCK_STREAM, IPPROTO_TCP);
+static bool message_extensions(SOCKET socket) {
+    static const GUID recv_msg = WSAID_WSARECVMSG;
+    return extension(socket, recv_msg, &ferry__win.recv_msg, sizeof ferry__win.recv_msg);
+}
+
+/* Asked of a socket of the kind that they are for: what is layered above one kind need not be above
+ * the other. A Windows without any IP has no sockets that would need them. */
+static int extensions_of(int type, bool (*find)(SOCKET)) {
+    SOCKET socket = ferry__win_socket_make(AF_INET, type, 0);
+    if (socket == INVALID_SOCKET) socket = ferry__win_socket_make(AF_INET6, type, 0);
     if (socket == INVALID_SOCKET) {
         int error = ferry__win_socket_error();
         return error == FERRY_EAFNOSUPPORT || error == FERRY_EPROTONOSUPPORT ? 0 : error;
     }
-    int error = extensions(socket) ? 0 : ferry__win_socket_error();
+    int error = find(socket) ? 0 : ferry__win_socket_error();
     (void)closesocket(socket);
     return error;
+}
+
+static int extensions_find(void) {
+    int error = extensions_of(SOCK_STREAM, stream_extensions);
+    return error != 0 ? error : extensions_of(SOCK_DGRAM, message_extensions);
 }
 
 static void functions_find(void) {

@@ -113,7 +113,7 @@ typedef NTSTATUS NTAPI ferry__win_packet_associate(HANDLE packet, HANDLE port, H
 typedef NTSTATUS NTAPI ferry__win_packet_cancel(HANDLE packet, BOOLEAN remove_signalled);
 
 /* Functions of newer systems are NULL where they are not. Extensions of Winsock are those of the
- * system's own provider for TCP: good for every socket that is a handle of the system. */
+ * providers for TCP and UDP: good for every socket that is a handle of the system. */
 struct ferry__win_functions {
     LPFN_ACCEPTEX accept_ex;
     LPFN_GETACCEPTEXSOCKADDRS accept_addresses;
