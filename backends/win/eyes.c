@@ -2,9 +2,10 @@
  * subject. Which thing is concerned is for watch.c to know.
  *
  * The system does not say whether an attribute was changed or the content, so that each is asked
- * for by a handle of its own; nor, before Windows 10 1709, whether an entry is a directory, so that
- * there files and directories are asked for apart, too. Changes that come by different handles are
- * told in the order of the handles, not in that in which they were made.
+ * for by a handle of its own; nor, before Windows 10 1709 and of file systems other than NTFS,
+ * whether an entry is a directory, so that there files and directories are asked for apart, too.
+ * Changes that come by different handles are told in the order of the handles, not in that in which
+ * they were made.
  *
  * Between two calls the system keeps what fits into one call's memory. So they are begun again by
  * threads of the system's pool, at once, whatever the loop is at. An eye that nobody needs any more
@@ -23,6 +24,7 @@
 #define ATTRIBUTES (FILE_NOTIFY_CHANGE_ATTRIBUTES | FILE_NOTIFY_CHANGE_SECURITY)
 #define EXTENDED 2     /* ReadDirectoryNotifyExtendedInformation */
 #define CLEANED_UP 745 /* ERROR_NOTIFY_CLEANUP, which not every header has */
+#define LOOK_ACCESS (FILE_LIST_DIRECTORY | FILE_READ_ATTRIBUTES)
 
 /* One call. */
 struct look {
@@ -83,7 +85,7 @@ static DWORD filter_of(enum ferry__subject subject) {
 }
 
 /* The code of Windows if it is refused. */
-static DWORD look_begin(struct look *look) {
+static DWORD look_once(struct look *look) {
     look_extended_fn *extended = look->subject == SUBJECT_ALL ? look_extended() : NULL;
     DWORD filter = filter_of(look->subject);
     memset(&look->overlapped, 0, sizeof look->overlapped);
@@ -102,6 +104,46 @@ static DWORD look_begin(struct look *look) {
     return code;
 }
 
+static void CALLBACK came_back(PTP_CALLBACK_INSTANCE instance, void *context, void *overlapped,
+                               ULONG code, ULONG_PTR bytes, PTP_IO pool);
+
+/* Takes the handle. */
+static int look_make(struct ferry__eye *eye, HANDLE handle, enum ferry__subject subject) {
+    struct look *look = &eye->looks[eye->count++];
+    look->eye = eye;
+    look->subject = subject;
+    look->handle = handle;
+    look->pool = CreateThreadpoolIo(handle, came_back, look, NULL);
+    return look->pool != NULL ? 0 : ferry__win_last_error();
+}
+
+/* What tells more is known to NTFS alone. A share may say that it is that and be asked elsewhere,
+ * so that a try tells, in the call or in what comes of it. */
+static bool is_unknown(const struct look *look, DWORD code) {
+    return look->subject == SUBJECT_ALL &&
+           (code == ERROR_INVALID_FUNCTION || code == ERROR_NOT_SUPPORTED ||
+            code == ERROR_INVALID_PARAMETER || code == ERROR_CALL_NOT_IMPLEMENTED);
+}
+
+/* Then by two handles. */
+static DWORD look_apart(struct look *look, DWORD code) {
+    struct ferry__eye *eye = look->eye;
+    struct look *second = &eye->looks[eye->count];
+    HANDLE again = NULL;
+    if (ferry__win_reopen_overlapped(look->handle, LOOK_ACCESS, &again) != 0 ||
+        look_make(eye, again, SUBJECT_DIRECTORIES) != 0) {
+        return code;
+    }
+    look->subject = SUBJECT_FILES;
+    code = look_once(look);
+    return code == NO_ERROR ? look_once(second) : code;
+}
+
+static DWORD look_begin(struct look *look) {
+    DWORD code = look_once(look);
+    return is_unknown(look, code) ? look_apart(look, code) : code;
+}
+
 static void look_take(struct look *look, DWORD code, ULONG_PTR bytes) {
     struct ferry__eye *eye = look->eye;
     if (code == ERROR_NOTIFY_ENUM_DIR || (code == NO_ERROR && bytes == 0)) {
@@ -112,7 +154,12 @@ static void look_take(struct look *look, DWORD code, ULONG_PTR bytes) {
     /* A call may be cancelled for the thread that it was begun by. */
     bool goes_on = code == NO_ERROR || code == ERROR_NOTIFY_ENUM_DIR ||
                    code == ERROR_OPERATION_ABORTED || code == CLEANED_UP;
-    if ((!goes_on || look_begin(look) != NO_ERROR) && !eye->blind) {
+    if (goes_on) {
+        code = look_begin(look);
+    } else if (is_unknown(look, code)) {
+        code = look_apart(look, code);
+    }
+    if (code != NO_ERROR && !eye->blind) {
         eye->blind = true;
         ferry__eye_gone(eye->source, eye);
     }
@@ -121,10 +168,16 @@ static void look_take(struct look *look, DWORD code, ULONG_PTR bytes) {
 
 /* ---- Eyes ---------------------------------------------------------------------------------- */
 
+static void pools_close(struct ferry__eye *eye) {
+    for (int i = 0; i < eye->count; i++) {
+        if (eye->looks[i].pool != NULL) CloseThreadpoolIo(eye->looks[i].pool);
+    }
+}
+
 static void free_if_done(struct ferry__eye *eye) {
     if (eye->users > 0 || eye->flies > 0) return;
     struct ferry__watching *source = eye->source;
-    for (int i = 0; i < eye->count; i++) CloseThreadpoolIo(eye->looks[i].pool);
+    pools_close(eye);
     free(eye);
     source->users--;
     WakeAllConditionVariable(&source->quiet);
@@ -157,27 +210,14 @@ static void handles_close(struct ferry__eye *eye) {
 
 void ferry__eye_drop(struct ferry__eye *eye) {
     handles_close(eye);
-    for (int i = 0; i < eye->count; i++) {
-        if (eye->looks[i].pool != NULL) CloseThreadpoolIo(eye->looks[i].pool);
-    }
+    pools_close(eye);
     free(eye);
-}
-
-/* Takes the handle. */
-static int look_make(struct ferry__eye *eye, HANDLE handle, enum ferry__subject subject) {
-    struct look *look = &eye->looks[eye->count++];
-    look->eye = eye;
-    look->subject = subject;
-    look->handle = handle;
-    look->pool = CreateThreadpoolIo(handle, came_back, look, NULL);
-    return look->pool != NULL ? 0 : ferry__win_last_error();
 }
 
 struct ferry__eye *ferry__eye_make(HANDLE handle, int *error) {
     static const enum ferry__subject newer[] = {SUBJECT_ALL, SUBJECT_ATTRIBUTES};
     static const enum ferry__subject older[] = {SUBJECT_FILES, SUBJECT_DIRECTORIES,
                                                 SUBJECT_ATTRIBUTES};
-    const ACCESS_MASK access = FILE_LIST_DIRECTORY | FILE_READ_ATTRIBUTES;
     bool is_new = look_extended() != NULL, is_directory;
     struct ferry__eye *eye = calloc(1, sizeof *eye);
     if (eye == NULL) {
@@ -189,7 +229,7 @@ struct ferry__eye *ferry__eye_make(HANDLE handle, int *error) {
     if (*error == 0) *error = ferry__identify(handle, &eye->identity, &is_directory);
     for (int i = 1; i < (is_new ? 2 : 3) && *error == 0; i++) {
         HANDLE again = NULL;
-        *error = ferry__win_reopen_overlapped(handle, access, &again);
+        *error = ferry__win_reopen_overlapped(handle, LOOK_ACCESS, &again);
         if (*error == 0) *error = look_make(eye, again, is_new ? newer[i] : older[i]);
     }
     if (*error == 0) return eye;
@@ -206,12 +246,13 @@ struct ferry__eye *ferry__eye_join(struct ferry__watching *source, struct ferry_
         return eye;
     }
     DWORD code = NO_ERROR;
+    int count = made->count; /* there may be one more then */
     made->source = source;
     made->users = 1;
     made->next = source->eyes;
     source->eyes = made;
     source->users++;
-    for (int i = 0; i < made->count && code == NO_ERROR; i++) code = look_begin(&made->looks[i]);
+    for (int i = 0; i < count && code == NO_ERROR; i++) code = look_begin(&made->looks[i]);
     if (code == NO_ERROR) return made;
     *error = ferry__win_error(code);
     ferry__eye_leave(made);
