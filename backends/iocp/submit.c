@@ -104,8 +104,8 @@ int ferry__iocp_status(NTSTATUS status) {
     return NT_SUCCESS(status) ? 0 : ferry__win_status(status);
 }
 
-/* A warning ends a request as success does: the system has filled in the status, and a packet is
- * on its way, although the call says that it has failed. */
+/* A warning ends a request as success does, although the call says that it has failed: the system
+ * has filled in the status, and a packet is on its way unless success brings none. */
 static bool is_warned(const struct iocp_request *request) {
     NTSTATUS status = (NTSTATUS)request->overlapped.Internal;
     return NT_WARNING(status);
@@ -123,6 +123,9 @@ void ferry__iocp_issued(ferry_loop *loop, ferry_fd fd, struct iocp_request *requ
         done_at_once(loop, fd, request);
     } else if (!is_warned(request)) {
         request->came(loop, request, ferry__iocp_error(code), 0);
+    } else if (iocp_slot(loop, fd)->flags & HANDLE_SKIPS) {
+        request->came(loop, request, ferry__iocp_error(code),
+                      (uint32_t)request->overlapped.InternalHigh);
     }
 }
 
