@@ -209,9 +209,6 @@ bool ferry__iocp_cancel(ferry_loop *loop, ferry_op *op);
 /* To be called with what an issuing call has come to: 0 if it succeeded, else what GetLastError()
  * or WSAGetLastError() says. Calls request->came if no packet will. fd: on which it was issued. */
 void ferry__iocp_issued(ferry_loop *loop, ferry_fd fd, struct iocp_request *request, DWORD code);
-/* The same for an NT call that returns a status. */
-void ferry__iocp_issued_nt(ferry_loop *loop, ferry_fd fd, struct iocp_request *request,
-                           NTSTATUS status);
 /* Our word for a Win32 or Winsock code, and for a status: as iocp_came has it. */
 int ferry__iocp_error(DWORD code);
 int ferry__iocp_status(NTSTATUS status);

@@ -129,17 +129,6 @@ void ferry__iocp_issued(ferry_loop *loop, ferry_fd fd, struct iocp_request *requ
     }
 }
 
-void ferry__iocp_issued_nt(ferry_loop *loop, ferry_fd fd, struct iocp_request *request,
-                           NTSTATUS status) {
-    if (status == STATUS_PENDING || NT_WARNING(status)) return;
-    if (NT_SUCCESS(status)) {
-        request->bytes = (DWORD)request->overlapped.InternalHigh;
-        done_at_once(loop, fd, request);
-    } else {
-        request->came(loop, request, ferry__iocp_status(status), 0);
-    }
-}
-
 /* ---- Records ----------------------------------------------------------------------------- */
 
 void ferry__iocp_fail(ferry_loop *loop, ferry_op *op, int error) {
