@@ -168,7 +168,7 @@ static void issue_all(ferry_loop *loop, struct iocp_listener *listener, ferry_op
 /* Goes on with those in line. (What fails for want of descriptors is submitted again, and so those
  * that are left here are looked at again.) */
 static void line_serve(ferry_loop *loop, struct iocp_listener *listener) {
-    while (listener->first != NULL && listener->free != NULL && iocp_room(loop) > 2) {
+    while (listener->first != NULL && listener->free != NULL && iocp_spare(loop) > 2) {
         ferry_op *op = listener->first;
         line_remove(listener, op);
         issue_all(loop, listener, op);

@@ -38,6 +38,8 @@ FERRY__OWN_BEGIN
 #define IOCP_SEND_MAX 65536u
 #define IOCP_BATCH 128u   /* packets taken at once */
 #define IOCP_ROOM_MIN 32u /* records that must fit before anything is begun */
+/* What a packet may give: a result, and the end of what it is the last result of. */
+#define IOCP_PACKET_RECORDS 2u
 
 enum iocp_feature {
     IOCP_SKIP,         /* what is done at once brings no packet */
@@ -145,6 +147,7 @@ struct iocp {
     void *poll;           /* of poll.c; NULL until the first is needed, */
     void *files, *chunks; /* as these, of files.c and sendfile.c */
     _Atomic bool woken;   /* shared: a packet is on its way to end a wait */
+    uint32_t left;        /* packets in batch that have not been looked at */
     OVERLAPPED_ENTRY batch[IOCP_BATCH];
 };
 
@@ -166,6 +169,13 @@ static inline struct iocp_slot *iocp_slot(const ferry_loop *loop, ferry_fd fd) {
 /* How many records fit. */
 static inline uint32_t iocp_room(const ferry_loop *loop) {
     return loop->records.mask + 1 - (loop->records.tail - loop->records.head);
+}
+
+/* How many fit beside those of the packets that have been taken: for more of them than its own,
+ * from one packet. */
+static inline uint32_t iocp_spare(const ferry_loop *loop) {
+    uint32_t room = iocp_room(loop), kept = iocp_of(loop)->left * IOCP_PACKET_RECORDS;
+    return room > kept ? room - kept : 0;
 }
 
 /* Puts down a record, in the core's words. */

@@ -277,7 +277,7 @@ static void ticked(ferry_loop *loop, struct iocp_request *request, int error, ui
     polls->looks = NULL;
     for (ferry_op *next; op != NULL; op = next) {
         next = next_of(op);
-        unsigned found = iocp_room(loop) > IOCP_ROOM_MIN ? look(op) : 0;
+        unsigned found = iocp_spare(loop) > IOCP_ROOM_MIN ? look(op) : 0;
         if (found != 0) {
             put_ready(loop, op, found);
         } else {

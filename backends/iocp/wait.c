@@ -19,9 +19,8 @@
 
 /* ---- Packets ----------------------------------------------------------------------------- */
 
-/* A packet may give two records: a result, and the end of what it is the last result of. */
 static ULONG batch_size(const ferry_loop *loop) {
-    uint32_t room = iocp_room(loop) / 2;
+    uint32_t room = iocp_room(loop) / IOCP_PACKET_RECORDS;
     return room < IOCP_BATCH ? room : IOCP_BATCH;
 }
 
@@ -96,7 +95,10 @@ static int take_some(ferry_loop *loop, ULONG most, uint64_t deadline) {
         count = (int)ferry__iocp_embed_take(iocp, iocp->batch, most);
     }
     if (count == 0) count = look(loop, most, deadline);
-    for (int i = 0; i < count; i++) take(loop, &iocp->batch[i]);
+    for (int i = 0; i < count; i++) {
+        iocp->left = (uint32_t)(count - i - 1);
+        take(loop, &iocp->batch[i]);
+    }
     return count;
 }
 

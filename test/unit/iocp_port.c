@@ -438,6 +438,75 @@ static void two_thousand_sockets_at_once(void **state) {
     loop_close(loop);
 }
 
+/* ---- Room ------------------------------------------------------------------------------------ */
+
+#define PIPES 240
+#define TAKERS 128
+
+static struct {
+    HANDLE reads[PIPES], writes[PIPES];
+    ferry_fd takers[TAKERS];
+    ferry_addr addrs[TAKERS];
+    struct probe polls[PIPES], recvs[TAKERS];
+    char in[TAKERS];
+} crowd;
+
+static void crowd_make(ferry_loop *loop) {
+    memset(&crowd, 0, sizeof crowd);
+    for (unsigned i = 0; i < PIPES; i++) {
+        assert_true(CreatePipe(&crowd.reads[i], &crowd.writes[i], NULL, 0));
+        ferry_poll(loop, &crowd.polls[i].op, ferry__win_fd(crowd.reads[i]), FERRY_POLL_IN, 0,
+                   probed);
+    }
+    for (unsigned i = 0; i < TAKERS; i++) {
+        assert_int_equal(ferry_addr_parse(&crowd.addrs[i], "127.0.0.1:0"), 0);
+        assert_int_equal(ferry_socket(loop, &crowd.takers[i], FERRY_INET, FERRY_DATAGRAM), 0);
+        assert_int_equal(ferry_bind(loop, crowd.takers[i], &crowd.addrs[i]), 0);
+        assert_int_equal(ferry_local_addr(loop, crowd.takers[i], &crowd.addrs[i]), 0);
+        ferry_recv(loop, &crowd.recvs[i].op, crowd.takers[i], &crowd.in[i], 1, 0, probed);
+    }
+}
+
+static void crowd_feed(void) {
+    SOCKET from = socket(AF_INET, SOCK_DGRAM, 0);
+    DWORD put;
+    assert_true(from != INVALID_SOCKET);
+    for (unsigned i = 0; i < PIPES; i++) {
+        assert_true(WriteFile(crowd.writes[i], "x", 1, &put, NULL));
+    }
+    for (unsigned i = 0; i < TAKERS; i++) {
+        const ferry_addr *to = &crowd.addrs[i];
+        assert_int_equal(
+            sendto(from, "y", 1, 0, (const struct sockaddr *)to->data.bytes, (int)to->len), 1);
+    }
+    assert_int_equal(closesocket(from), 0);
+}
+
+/* One packet after which many polls are done, and many packets behind it: each finds room. */
+static void many_polls_leave_room(void **state) {
+    (void)state;
+    ferry_config small = {.size = sizeof small, .completion_entries = 256};
+    ferry_loop *loop;
+    assert_int_equal(ferry_loop_open(&loop, &small), 0);
+    crowd_make(loop);
+    for (int i = 0; i < 4; i++) assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
+    Sleep(60); /* it is time to look at the pipes, */
+    crowd_feed();
+    Sleep(60); /* and all has come */
+    for (unsigned i = 0; i < PIPES; i++) {
+        probe_wait(loop, &crowd.polls[i]);
+        assert_int_equal(crowd.polls[i].result, FERRY_POLL_IN);
+        assert_true(CloseHandle(crowd.reads[i]));
+        assert_true(CloseHandle(crowd.writes[i]));
+    }
+    for (unsigned i = 0; i < TAKERS; i++) {
+        probe_wait(loop, &crowd.recvs[i]);
+        assert_int_equal(crowd.recvs[i].result, 1);
+        fd_close(loop, crowd.takers[i]);
+    }
+    loop_close(loop);
+}
+
 /* ---- Waits --------------------------------------------------------------------------------- */
 
 static uint64_t clock_ns(void) {
@@ -554,6 +623,7 @@ int main(void) {
         cmocka_unit_test(a_datagram_that_is_cut_comes_without_a_packet),
         cmocka_unit_test(an_unbound_datagram_socket_waits),
         cmocka_unit_test(two_thousand_sockets_at_once),
+        cmocka_unit_test(many_polls_leave_room),
         cmocka_unit_test(waits_end_in_time),
         cmocka_unit_test(another_thread_ends_a_wait),
         cmocka_unit_test(a_queued_call_ends_no_wait),
