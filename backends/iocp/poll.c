@@ -247,13 +247,25 @@ static unsigned look_at_socket(SOCKET socket, unsigned events) {
     return found;
 }
 
+static bool is_pipe(ferry_fd fd) {
+    return GetFileType(ferry__win_handle(fd)) == FILE_TYPE_PIPE &&
+           ferry__win_socket_family(ferry__win_socket(fd)) == AF_UNSPEC;
+}
+
+/* Calls on a handle that is not overlapped are made one after the other: while a worker waits in
+ * one a look would wait as well, and the loop with it. */
+static bool is_held(const ferry_loop *loop, ferry_fd fd) {
+    if (!(iocp_slot(loop, fd)->flags & HANDLE_WAITS)) return false;
+    const struct ferry__slot *slot = ferry__slot(loop, fd);
+    return slot->lane[READ_LANE].head != NULL || slot->lane[WRITE_LANE].head != NULL;
+}
+
 /* What op's descriptor is ready for, of what op waits for: 0 if for nothing. */
-static unsigned look(const ferry_op *op) {
+static unsigned look(const ferry_loop *loop, const ferry_op *op) {
     unsigned events = wanted(op);
-    unsigned found = GetFileType(ferry__win_handle(op->fd)) == FILE_TYPE_PIPE &&
-                             ferry__win_socket_family(ferry__win_socket(op->fd)) == AF_UNSPEC
-                         ? look_at_pipe(ferry__win_handle(op->fd), events)
-                         : look_at_socket(ferry__win_socket(op->fd), events);
+    if (is_held(loop, op->fd)) return 0;
+    unsigned found = is_pipe(op->fd) ? look_at_pipe(ferry__win_handle(op->fd), events)
+                                     : look_at_socket(ferry__win_socket(op->fd), events);
     return found & (events | FERRY_POLL_ERR | FERRY_POLL_HUP);
 }
 
@@ -277,7 +289,7 @@ static void ticked(ferry_loop *loop, struct iocp_request *request, int error, ui
     polls->looks = NULL;
     for (ferry_op *next; op != NULL; op = next) {
         next = next_of(op);
-        unsigned found = iocp_spare(loop) > IOCP_ROOM_MIN ? look(op) : 0;
+        unsigned found = iocp_spare(loop) > IOCP_ROOM_MIN ? look(loop, op) : 0;
         if (found != 0) {
             put_ready(loop, op, found);
         } else {
@@ -309,7 +321,7 @@ static void tick_begin(ferry_loop *loop, struct polls *polls) {
 }
 
 static void look_begin(ferry_loop *loop, struct polls *polls, ferry_op *op) {
-    unsigned found = look(op);
+    unsigned found = look(loop, op);
     if (found != 0) {
         put_ready(loop, op, found);
         return;

@@ -154,6 +154,37 @@ static void win_pipes_of_messages(void **state) {
     loop_close(loop);
 }
 
+/* A look at what a worker reads would wait until that has read, and the loop with it. (Not on Wine,
+ * which makes no such calls wait for each other.) */
+static void win_pipes_are_not_looked_at_while_read(void **state) {
+    (void)state;
+    HANDLE reads, writes;
+    char in[2];
+    DWORD put;
+    ferry_op read = {0}, poll = {0};
+    ferry_loop *loop = loop_open();
+    assert_true(CreatePipe(&reads, &writes, NULL, 0));
+    ferry_read(loop, &read, ferry__win_fd(reads), in, 1, FERRY_CURRENT, 0, NULL);
+    for (int i = 0; i < 3; i++) { /* it is with a worker */
+        assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
+        Sleep(20);
+    }
+    ferry_poll(loop, &poll, ferry__win_fd(reads), FERRY_POLL_IN, 0, NULL);
+    for (int i = 0; i < 3; i++) {
+        assert_true(ferry_run(loop, FERRY_RUN_NOWAIT) >= 0);
+        Sleep(20);
+    }
+    assert_true(poll.state != 0 && read.state != 0);
+    assert_true(WriteFile(writes, "xy", 2, &put, NULL));
+    run_until(loop, &poll);
+    assert_int_equal(poll.result, FERRY_POLL_IN);
+    assert_int_equal(read.state, 0);
+    assert_int_equal(read.result, 1);
+    close_now(loop, ferry__win_fd(reads));
+    assert_true(CloseHandle(writes));
+    loop_close(loop);
+}
+
 /* Both directions of one handle at once: neither waits for the other. */
 static void win_pipes_both_ways(void **state) {
     (void)state;
@@ -260,6 +291,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(win_pipes_keep_what_was_written),
         cmocka_unit_test(win_pipes_without_reader),
         cmocka_unit_test(win_pipes_of_messages),
+        cmocka_unit_test(win_pipes_are_not_looked_at_while_read),
         cmocka_unit_test(win_pipes_both_ways),
         cmocka_unit_test(win_pipes_of_one_that_dies),
         cmocka_unit_test(win_pipes_of_one_that_is_killed),
