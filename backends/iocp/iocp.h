@@ -36,6 +36,8 @@ FERRY__OWN_BEGIN
 /* A send of this size the system takes as a whole, or it waits as a whole: so that the bytes that
  * have gone are known when it is cancelled. */
 #define IOCP_SEND_MAX 65536u
+/* The system holds all of a receive's memory while that waits, and refuses too much of it. */
+#define IOCP_RECV_MAX 0x100000u
 #define IOCP_BATCH 128u   /* packets taken at once */
 #define IOCP_ROOM_MIN 32u /* records that must fit before anything is begun */
 /* What a packet may give: a result, and the end of what it is the last result of. */

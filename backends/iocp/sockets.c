@@ -124,6 +124,21 @@ static void rest_of(const ferry_loop *loop, const ferry_op *op, struct iocp_rest
     }
 }
 
+/* Streams take a piece at a time. */
+static void rest_trim(struct iocp_rest *rest, DWORD most) {
+    DWORD bytes = 0, count = 0;
+    while (count < rest->count && rest->vecs[count].len <= most - bytes) {
+        bytes += rest->vecs[count++].len;
+    }
+    if (count == 0) {
+        rest->one = rest->vecs[0];
+        rest->one.len = most;
+        rest->vecs = &rest->one;
+        count = 1;
+    }
+    rest->count = count;
+}
+
 void ferry__iocp_begin_recv(ferry_loop *loop, ferry_op *op) {
     struct iocp_rest rest;
     int error = socket_bind(loop, op);
@@ -132,6 +147,7 @@ void ferry__iocp_begin_recv(ferry_loop *loop, ferry_op *op) {
         return;
     }
     rest_of(loop, op, &rest);
+    if (!is_message(loop, op->fd)) rest_trim(&rest, IOCP_RECV_MAX);
     ferry__iocp_receive(loop, op->fd, iocp_prepare(iocp_request(op), came_in), rest.vecs,
                         rest.count);
 }
@@ -182,21 +198,6 @@ static void came_out(ferry_loop *loop, struct iocp_request *request, int error, 
     ferry__iocp_came_out(loop, request, error, bytes);
 }
 
-/* Streams take a piece at a time: IOCP_SEND_MAX. */
-static void rest_trim(struct iocp_rest *rest) {
-    DWORD bytes = 0, count = 0;
-    while (count < rest->count && rest->vecs[count].len <= IOCP_SEND_MAX - bytes) {
-        bytes += rest->vecs[count++].len;
-    }
-    if (count == 0) {
-        rest->one = rest->vecs[0];
-        rest->one.len = IOCP_SEND_MAX;
-        rest->vecs = &rest->one;
-        count = 1;
-    }
-    rest->count = count;
-}
-
 static void send_vecs(ferry_loop *loop, ferry_op *op, WSABUF *vecs, DWORD count) {
     struct iocp_request *request = iocp_prepare(iocp_request(op), came_out);
     int result = WSASend(ferry__win_socket(op->fd), vecs, count, &request->bytes, 0,
@@ -212,7 +213,7 @@ void ferry__iocp_begin_send(ferry_loop *loop, ferry_op *op) {
         return;
     }
     rest_of(loop, op, &rest);
-    if (!is_message(loop, op->fd)) rest_trim(&rest);
+    if (!is_message(loop, op->fd)) rest_trim(&rest, IOCP_SEND_MAX);
     send_vecs(loop, op, rest.vecs, rest.count);
 }
 
