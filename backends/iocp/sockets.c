@@ -7,6 +7,8 @@
  */
 #include "iocp.h"
 
+#include "../win/files.h"
+
 #include <mstcpip.h>
 
 static bool is_socket(enum ferry__fd_kind kind) {
@@ -380,8 +382,9 @@ void ferry__iocp_begin_close(ferry_loop *loop, ferry_op *op) {
     ferry__iocp_closed(loop, op->fd);
     if (socket) {
         if (closesocket(ferry__win_socket(op->fd)) != 0) error = ferry__win_socket_error();
-    } else if (!CloseHandle(ferry__win_handle(op->fd))) {
-        error = ferry__win_last_error();
+    } else {
+        ferry__win_list_forget(ferry__win_handle(op->fd));
+        if (!CloseHandle(ferry__win_handle(op->fd))) error = ferry__win_last_error();
     }
     iocp_put(loop, op, error, 0);
 }

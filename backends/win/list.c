@@ -39,7 +39,8 @@ static SRWLOCK kept_lock = SRWLOCK_INIT;
 static struct kept kept[KEPT_MAX];
 static unsigned kept_next;
 
-/* Another directory may have a handle of the same number by now. */
+/* Another directory may have a handle of the same number by now. Asked without the lock, as it may
+ * take its time and a loop's thread takes the lock when it closes. */
 static uint64_t number_of(HANDLE handle) {
     BY_HANDLE_FILE_INFORMATION about;
     if (!GetFileInformationByHandle(handle, &about)) return 0;
@@ -54,12 +55,13 @@ static struct kept *kept_find(HANDLE handle) {
 }
 
 static void keep(HANDLE handle, const char *entry, size_t bytes) {
+    uint64_t directory = number_of(handle);
     AcquireSRWLockExclusive(&kept_lock);
     struct kept *place = kept_find(handle);
     if (place == NULL) place = kept_find(NULL);
     if (place == NULL) place = &kept[kept_next++ % KEPT_MAX];
     place->handle = handle;
-    place->directory = number_of(handle);
+    place->directory = directory;
     place->bytes = bytes;
     memcpy(place->entry, entry, bytes);
     ReleaseSRWLockExclusive(&kept_lock);
@@ -68,9 +70,10 @@ static void keep(HANDLE handle, const char *entry, size_t bytes) {
 /* The bytes that it has, 0 if there is none; FERRY_ENOROOM, and it stays. */
 static int64_t kept_take(HANDLE handle, char *buf, size_t len) {
     int64_t result = 0;
+    uint64_t directory = number_of(handle);
     AcquireSRWLockExclusive(&kept_lock);
     struct kept *place = kept_find(handle);
-    if (place != NULL && place->directory != number_of(handle)) {
+    if (place != NULL && place->directory != directory) {
         place->handle = NULL;
     } else if (place != NULL && place->bytes > len) {
         result = FERRY_ENOROOM;

@@ -272,6 +272,27 @@ static void what_is_open_unshared_is_busy(void **state) {
     remove_file("locked");
 }
 
+/* What did not fit is kept for the next time, and not for who has the number next. */
+static void a_listing_ends_with_its_descriptor(void **state) {
+    (void)state;
+    char buf[20]; /* for one entry of such a name */
+    EXPECT(ferry_mkdir(loop, &op, FERRY_FD_NONE, "listed", 0755, 0, NULL), 0);
+    write_file("listed/one", "1");
+    write_file("listed/two", "2");
+    for (int i = 0; i < 3; i++) {
+        ferry_fd dir = open_file("listed", FERRY_OPEN_READ | FERRY_OPEN_DIRECTORY);
+        ferry_entry entry = {0};
+        ferry_list(loop, &op, dir, buf, sizeof buf, 0, NULL);
+        assert_true(wait_for_it() > 0);
+        assert_int_equal(ferry_entry_next(buf, op.result, &entry), 1);
+        assert_string_equal(entry.name, "one");
+        close_fd(dir); /* "two" has been taken off the directory */
+    }
+    remove_file("listed/one");
+    remove_file("listed/two");
+    EXPECT(ferry_rmdir(loop, &op, FERRY_FD_NONE, "listed", 0, NULL), 0);
+}
+
 static void mistakes_are_told_apart(void **state) {
     (void)state;
     ferry_file about;
@@ -333,6 +354,7 @@ int main(void) {
         cmocka_unit_test(read_only_files_are_removed_and_replaced),
         cmocka_unit_test(what_is_open_is_renamed_and_removed),
         cmocka_unit_test(what_is_open_unshared_is_busy),
+        cmocka_unit_test(a_listing_ends_with_its_descriptor),
         cmocka_unit_test(mistakes_are_told_apart),
     };
     return cmocka_run_group_tests(tests, begin, end);
