@@ -123,11 +123,13 @@ int ferry__process_environment(const ferry_child *asked, struct ferry__text *blo
     while (asked->envp[count] != NULL) count++;
     wchar_t **variables = calloc(count + 1, sizeof *variables);
     if (variables == NULL) return FERRY_ENOMEM;
-    for (; made < count && error == 0; made++) {
-        int64_t len = ferry__win_wide(asked->envp[made], &variables[made]);
+    for (size_t i = 0; i < count && error == 0; i++) {
+        if (asked->envp[i][0] == '\0') continue; /* the block would end there */
+        int64_t len = ferry__win_wide(asked->envp[i], &variables[made]);
         error = len < 0 ? (int)len : 0;
+        if (error == 0) made++;
     }
-    if (error == 0) error = block_make(variables, count, block);
+    if (error == 0) error = block_make(variables, made, block);
     for (size_t i = 0; i < made; i++) free(variables[i]);
     free(variables);
     return error;

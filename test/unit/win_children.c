@@ -161,7 +161,7 @@ static void arguments_and_environment(void **state) {
                           "sp \\\"x",
                           "\xe6\x97\xa5\xf0\x9f\x98\x80",
                           NULL};
-    const char *envp[] = {"FERRY_TEST=b\xc3\xa4r", NULL};
+    const char *envp[] = {"FERRY_OTHER=", "", "FERRY_TEST=b\xc3\xa4r", NULL};
     char text[1024];
     ferry_child child = silent(argv);
     child.envp = envp;
