@@ -21,7 +21,7 @@
 #define KILL 9 /* as other systems number them: <signal.h> here has not all of them */
 #define QUIT 3
 #define SIGNAL_MAX 64
-#define TAKEN_MAX 64u
+#define LIST_MAX 64u
 #define PIPE_BYTES 65536
 #define ENDED_BY 128u /* and the signal's number: the exit code of a process that we end */
 
@@ -30,12 +30,18 @@
 static SRWLOCK children_lock = SRWLOCK_INIT;
 static struct ferry__child *children;
 
-/* The last that were waited for: while others have handles of them the system has them, too. */
-static struct {
-    int64_t pid;
-    uint64_t begun;
-} taken[TAKEN_MAX];
-static unsigned taken_next;
+/* The last of a kind: processes that no other has the number and the time of. */
+struct list {
+    struct {
+        int64_t pid;
+        uint64_t begun;
+    } of[LIST_MAX];
+    unsigned next;
+};
+
+/* Those that were waited for: while others have handles of them the system has them, too. And those
+ * among the children that somebody else began that were sent a signal. */
+static struct list taken, killed;
 
 /* Under the lock. */
 static struct ferry__child **child_find(int64_t pid) {
@@ -64,12 +70,17 @@ static uint64_t begun_at(HANDLE process) {
     return (uint64_t)begun.dwHighDateTime << 32 | begun.dwLowDateTime;
 }
 
-/* Under the lock. */
-static bool is_taken(int64_t pid, uint64_t begun) {
-    for (unsigned i = 0; i < TAKEN_MAX; i++) {
-        if (taken[i].pid == pid && taken[i].begun == begun) return true;
+/* Under the lock, both. */
+static bool list_has(const struct list *list, int64_t pid, uint64_t begun) {
+    for (unsigned i = 0; i < LIST_MAX; i++) {
+        if (list->of[i].pid == pid && list->of[i].begun == begun) return true;
     }
     return false;
+}
+
+static void list_add(struct list *list, int64_t pid, uint64_t begun) {
+    list->of[list->next % LIST_MAX].pid = pid;
+    list->of[list->next++ % LIST_MAX].begun = begun;
 }
 
 /* PROCESS_BASIC_INFORMATION, whose members have a name in no two headers. */
@@ -122,7 +133,7 @@ HANDLE ferry__win_child_open(int64_t pid, int *error) {
     process = process_open(pid, SYNCHRONIZE);
     if (process == NULL) return NULL;
     AcquireSRWLockShared(&children_lock);
-    bool ours = is_ours(process) && !is_taken(pid, begun_at(process));
+    bool ours = is_ours(process) && !list_has(&taken, pid, begun_at(process));
     ReleaseSRWLockShared(&children_lock);
     if (ours) return process;
     (void)CloseHandle(process);
@@ -160,26 +171,22 @@ static void tell(ferry_exit *how, DWORD code, int signal) {
 
 int ferry__win_child_take(int64_t pid, HANDLE process, ferry_exit *how) {
     DWORD code = 0;
-    bool killed = false;
     uint64_t begun = begun_at(process);
     AcquireSRWLockExclusive(&children_lock);
     struct ferry__child **at = child_find(pid), *child = *at;
-    bool late = is_taken(pid, begun);
+    bool late = list_has(&taken, pid, begun);
+    bool was_killed = child != NULL ? child->killed : list_has(&killed, pid, begun);
     if (!late) {
-        taken[taken_next % TAKEN_MAX].pid = pid;
-        taken[taken_next++ % TAKEN_MAX].begun = begun;
+        list_add(&taken, pid, begun);
         if (child != NULL) *at = child->next;
     }
     ReleaseSRWLockExclusive(&children_lock);
     if (late) return FERRY_ECHILD;
-    if (child != NULL) {
-        killed = child->killed;
-        forget(child);
-    }
+    if (child != NULL) forget(child);
     (void)GetExitCodeProcess(process, &code);
     /* It may have ended by itself before we could. */
-    killed = killed && code > ENDED_BY && code <= ENDED_BY + SIGNAL_MAX;
-    if (how != NULL) tell(how, code, killed ? (int)(code - ENDED_BY) : 0);
+    was_killed = was_killed && code > ENDED_BY && code <= ENDED_BY + SIGNAL_MAX;
+    if (how != NULL) tell(how, code, was_killed ? (int)(code - ENDED_BY) : 0);
     return 0;
 }
 
@@ -328,10 +335,14 @@ static bool ends_it(int signal) {
 }
 
 /* Remembered, as the system does not: it knows an exit code only. */
-static void note(int64_t pid) {
+static void note(int64_t pid, HANDLE process) {
     AcquireSRWLockExclusive(&children_lock);
     struct ferry__child *child = *child_find(pid);
-    if (child != NULL) child->killed = true;
+    if (child != NULL) {
+        child->killed = true;
+    } else {
+        list_add(&killed, pid, begun_at(process));
+    }
     ReleaseSRWLockExclusive(&children_lock);
 }
 
@@ -352,7 +363,7 @@ static int send_to(int64_t pid, HANDLE process, bool is_child, int signal) {
         return GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, (DWORD)pid) ? 0 : FERRY_ENOTSUP;
     }
     if (!ends_it(signal)) return FERRY_ENOTSUP;
-    note(pid);
+    note(pid, process);
     if (TerminateProcess(process, ENDED_BY + (unsigned)signal)) return 0;
     int error = ferry__win_last_error();
     /* It is about to end. */
