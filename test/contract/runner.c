@@ -278,6 +278,7 @@ static unsigned children_default(void) {
 }
 
 int main(int argc, char **argv) {
+    if (is_child(argc, argv)) return child_main(argv);
     static char program[PATH_MAX];
     struct arguments arguments;
     memset(&arguments, 0, sizeof arguments);

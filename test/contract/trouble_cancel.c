@@ -376,7 +376,7 @@ const struct contract_test trouble_cancel_tests[] = {
     {"contract_05_cancel_while_waiting", contract_05_cancel_while_waiting, 0},
     {"contract_05_cancel_twice", contract_05_cancel_twice, 0},
     {"contract_05_cancel_after_completion", contract_05_cancel_after_completion, 0},
-    {"contract_05_cancel_races_with_success", contract_05_cancel_races_with_success, 0},
+    {"contract_05_cancel_races_with_success", contract_05_cancel_races_with_success, 120},
     {"contract_05_cancel_of_what_ends_by_itself", contract_05_cancel_of_what_ends_by_itself, 0},
     {"contract_05_close_is_never_cancelled", contract_05_close_is_never_cancelled, 0},
     {"contract_05_started_work_is_not_cancelled", contract_05_started_work_is_not_cancelled, 0},

@@ -318,8 +318,8 @@ static void poll_submit(struct stage *s, unsigned flags) {
 static void process_prepare(struct stage *s) {
     ferry_fd fds[2];
     unix_pair(fds, SOCK_STREAM);
-    s->pid = test_fork();
-    if (s->pid == 0) _exit(take_byte(&fds[1]) == 1 ? 0 : 1);
+    const char *const argv[] = {"contract", "--child", "wait", NULL};
+    s->pid = plain_child(argv, (const ferry_fd[]){fds[1], FERRY_FD_NONE, FERRY_FD_NONE});
     close_far(fds[1]);
     s->far = fds[0];
 }
@@ -374,7 +374,7 @@ const struct stage_kind stages[] = {
     {"signal", nothing_prepare, signal_submit, signal_let, 1, 1},
     {"work", work_prepare, work_submit, recv_let, 8, 0},
     {"poll", tcp_prepare, poll_submit, recv_let, FERRY_POLL_IN, 0},
-    {"process", process_prepare, process_submit, recv_let, 0, 1},
+    {"process", process_prepare, process_submit, recv_let, 0, 0},
     {NULL, NULL, NULL, NULL, 0, 0},
 };
 

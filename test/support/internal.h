@@ -52,4 +52,13 @@ void remove_tree(const char *path);
  * Returns the process or -1. */
 pid_t process_start(const char *program, char *const argv[], char *const env[], ferry_fd *output);
 
+/* Ends this process as one ends that touches memory that is not there, without anybody's window or
+ * report. */
+void process_crash(void);
+
+/* child.c: whether this program was begun as somebody's child, and what it is then. argv as main()
+ * has it. */
+int is_child(int argc, char **argv);
+int child_main(char **argv);
+
 #endif

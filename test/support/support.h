@@ -218,6 +218,15 @@ void helper_run(const char *name, const char *const *env, struct helper_result *
 void helper_run_copy(const char *program, const char *name, const char *const *env,
                      struct helper_result *result);
 
+/* Begins this program as a plain child of ours, of which Ferry knows nothing: argv (NULL-ended) as
+ * child.c has it. streams: its input, output and errors, FERRY_FD_NONE for what ours is; NULL: all
+ * ours. Returns the process, asserted to be there. */
+pid_t plain_child(const char *const argv[], const ferry_fd streams[3]);
+
+/* Asserts that this process has no child that has not been waited for; where the system keeps none
+ * of those that have ended, none that is alive. */
+void no_child_left(void);
+
 /* fork(), asserted to work. AddressSanitizer's allocator stays locked in a child that was born
  * while another thread was in it, so there the other threads are let go to sleep first: a loop's
  * own have then begun, or done, what they allocate for. */

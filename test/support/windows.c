@@ -76,7 +76,7 @@ size_t list_fds(ferry_fd *list, size_t max) {
         DWORD flags;
         unused = GetHandleInformation((HANDLE)number, &flags) ? 0 : unused + 1;
         if (unused > 0) continue;
-        if (!is_counted((HANDLE)number)) continue;
+        if (!is_counted((HANDLE)number) || is_child_handle((HANDLE)number)) continue;
         if (list && count < max) list[count] = (ferry_fd)number;
         count++;
     }

@@ -78,7 +78,7 @@ bool is_socket(posix_fd fd) {
 
 struct mark *mark_of(posix_fd fd) {
     static struct mark marks[MARKS];
-    return &marks[(uintptr_t)fd / 4 % MARKS];
+    return &marks[(uintptr_t)handle_of(fd) / 4 % MARKS];
 }
 
 void mark_open(posix_fd fd, unsigned flags) {

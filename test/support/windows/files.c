@@ -186,7 +186,7 @@ int posix_fcntl(posix_fd fd, int command, ...) {
     DWORD flags;
     va_list rest;
     va_start(rest, command);
-    unsigned value = command == 1 || command == 5 ? va_arg(rest, unsigned) : 0;
+    unsigned value = command != 2 && command != 4 ? va_arg(rest, unsigned) : 0;
     va_end(rest);
     if (fd == -1 || !GetHandleInformation(handle_of(fd), &flags)) {
         errno = ERROR_INVALID_HANDLE;
@@ -195,7 +195,9 @@ int posix_fcntl(posix_fd fd, int command, ...) {
     switch (command) {
     case 1: return (int)dup_above(fd, (posix_fd)value);
     case 2: return flags & HANDLE_FLAG_INHERIT ? 0 : 1;
-    case 3: return 0;
+    case 3:
+        flags = value & 1 ? 0 : HANDLE_FLAG_INHERIT;
+        return SetHandleInformation(handle_of(fd), HANDLE_FLAG_INHERIT, flags) ? 0 : failed();
     case 4: return mode_of(fd);
     case 5: {
         u_long on = (value & FLAG_NONBLOCK) != 0;

@@ -37,6 +37,9 @@ struct mark {
 struct mark *mark_of(posix_fd fd);
 void mark_open(posix_fd fd, unsigned flags);
 
+/* Whether it is one by which a child that was begun by plain_child() is known. */
+bool is_child_handle(HANDLE handle);
+
 /* A path in UTF-16, in one of a few static places; NULL and errno if it cannot be. */
 const wchar_t *wide(const char *path);
 

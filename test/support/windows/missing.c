@@ -22,14 +22,6 @@ int posix_mkfifo(const char *path, unsigned mode) {
     return without("no FIFOs on Windows");
 }
 
-int posix_waitid(int kind, id_t id, siginfo_t *about, int flags) {
-    (void)kind;
-    (void)id;
-    (void)about;
-    (void)flags;
-    return without("no waitid on Windows");
-}
-
 int posix_execv(const char *program, char *const argv[]) {
     (void)program;
     (void)argv;
@@ -49,10 +41,6 @@ int posix_execlp(const char *program, const char *arg, ...) {
 int posix_system(const char *command) {
     (void)command;
     return without("no shell of POSIX on Windows");
-}
-
-pid_t posix_getppid(void) {
-    return without("no parents on Windows");
 }
 
 int posix_setuid(uid_t user) {

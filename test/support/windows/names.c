@@ -34,6 +34,7 @@ int posix_symlinkat(const char *to, posix_fd dir, const char *path);
 intptr_t posix_readlink(const char *path, char *buf, size_t len);
 int posix_access(const char *path, int how);
 int posix_chdir(const char *path);
+char *posix_getcwd(char *path, size_t size);
 char *posix_realpath(const char *path, char *resolved);
 char *posix_mkdtemp(char *path);
 int posix_chmod(const char *path, unsigned mode);
@@ -254,6 +255,13 @@ intptr_t posix_readlink(const char *path, char *buf, size_t len) {
 int posix_chdir(const char *path) {
     const wchar_t *name = wide(path);
     return name && SetCurrentDirectoryW(name) ? 0 : failed();
+}
+
+char *posix_getcwd(char *path, size_t size) {
+    wchar_t at[1024];
+    DWORD len = GetCurrentDirectoryW(1024, at);
+    if (len == 0 || len >= 1024) return NULL;
+    return WideCharToMultiByte(CP_UTF8, 0, at, -1, path, (int)size, NULL, NULL) > 0 ? path : NULL;
 }
 
 /* With slashes, as the tests put names together, and without what makes a path long. */

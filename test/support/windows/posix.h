@@ -217,6 +217,7 @@ int posix_symlinkat(const char *to, posix_fd dir, const char *path);
 ssize_t posix_readlink(const char *path, char *buf, size_t len);
 int posix_access(const char *path, int how);
 int posix_chdir(const char *path);
+char *posix_getcwd(char *path, size_t size);
 char *posix_realpath(const char *path, char *resolved);
 char *posix_mkdtemp(char *path);
 int posix_mkostemp(char *path, int flags);
@@ -256,6 +257,7 @@ int posix_utimensat(posix_fd dir, const char *path, const struct timespec times[
 #define readlink posix_readlink
 #define access posix_access
 #define chdir posix_chdir
+#define getcwd posix_getcwd
 #define realpath posix_realpath
 #define mkdtemp posix_mkdtemp
 #define mkostemp posix_mkostemp
@@ -465,7 +467,7 @@ int posix_mprotect(void *at, size_t len, int protection);
 
 typedef unsigned posix_sigset;
 #define sigset_t posix_sigset
-typedef struct {
+typedef struct posix_siginfo {
     int si_status;
 } siginfo_t;
 struct posix_sigaction {

@@ -7,11 +7,18 @@
 #include <process.h>
 #include <stdio.h>
 #include <time.h>
+#include <tlhelp32.h>
+#include <winternl.h>
+
+#include "support.h"
 
 typedef int64_t posix_pid;
 
 /* Numbers as posix.h has them. */
 enum { KILLED = 9, ABORTED = 22, FAULT = 11 };
+
+int program_find(char *path, size_t size);
+void process_crash(void);
 
 struct posix_thread {
     void *started;
@@ -21,7 +28,14 @@ struct posix_rlimit {
     uint64_t cur, max;
 };
 
+/* What a process ended with, as waitid() tells it. */
+struct posix_siginfo {
+    int si_status;
+};
+
 posix_pid posix_waitpid(posix_pid pid, int *status, int flags);
+int posix_waitid(int kind, unsigned id, struct posix_siginfo *about, int flags);
+posix_pid posix_getppid(void);
 int posix_kill(posix_pid pid, int number);
 posix_pid posix_getpid(void);
 unsigned posix_getuid(void);
@@ -96,65 +110,121 @@ static wchar_t *environment_make(char *const env[]) {
     return block;
 }
 
-static BOOL start(const wchar_t *program, wchar_t *line, wchar_t *block, HANDLE out, HANDLE null,
+/* With copies of three handles, made to be inherited, and no other. */
+static BOOL start(const wchar_t *program, wchar_t *line, wchar_t *block, const HANDLE streams[3],
                   PROCESS_INFORMATION *made) {
-    HANDLE handed[2] = {out, null};
+    HANDLE handed[3], self = GetCurrentProcess();
     SIZE_T size = 0;
     InitializeProcThreadAttributeList(NULL, 1, 0, &size);
     LPPROC_THREAD_ATTRIBUTE_LIST list = malloc(size);
     if (!list || !InitializeProcThreadAttributeList(list, 1, 0, &size)) return FALSE;
+    for (int i = 0; i < 3; i++) {
+        DuplicateHandle(self, streams[i], self, &handed[i], 0, TRUE, DUPLICATE_SAME_ACCESS);
+    }
     UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handed, sizeof handed,
                               NULL, NULL);
     STARTUPINFOEXW how = {.StartupInfo = {.cb = sizeof how,
                                           .dwFlags = STARTF_USESTDHANDLES,
-                                          .hStdInput = null,
-                                          .hStdOutput = out,
-                                          .hStdError = out},
+                                          .hStdInput = handed[0],
+                                          .hStdOutput = handed[1],
+                                          .hStdError = handed[2]},
                           .lpAttributeList = list};
     BOOL ok = CreateProcessW(program, line, NULL, NULL, TRUE,
                              EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT, block, NULL,
                              &how.StartupInfo, made);
+    DWORD error = GetLastError();
     DeleteProcThreadAttributeList(list);
     free(list);
+    for (int i = 0; i < 3; i++) CloseHandle(handed[i]);
+    SetLastError(error);
     return ok;
 }
 
-posix_pid process_start(const char *program, char *const argv[], char *const env[],
-                        posix_fd *output) {
+/* Begins it and keeps a handle of it. -1 with errno. */
+static posix_pid begin(const char *program, char *const argv[], char *const env[],
+                       const HANDLE streams[3]) {
     static wchar_t line[8192];
-    posix_fd ends[2];
     PROCESS_INFORMATION made;
     size_t place = 0;
     while (place < CHILDREN_MAX && children[place].pid != 0) place++;
-    if (place == CHILDREN_MAX || posix_pipe(ends) < 0) return -1;
-
-    SECURITY_ATTRIBUTES inherited = {sizeof inherited, NULL, TRUE};
-    HANDLE null = CreateFileW(L"NUL", GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE, &inherited,
-                              OPEN_EXISTING, 0, NULL);
-    wchar_t *block = environment_make(env);
-    SetHandleInformation((HANDLE)ends[1], HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT);
+    if (place == CHILDREN_MAX) return failed_with(ERROR_TOO_MANY_SEMAPHORES);
+    wchar_t *block = env ? environment_make(env) : NULL;
     BOOL ok = FALSE;
     /* Under Wine, on a busy machine, one start in thousands was seen to fail. */
-    for (int tries = 0; block && !ok && tries < 3; tries++) {
+    for (int tries = 0; !ok && tries < 3; tries++) {
         if (tries > 0) Sleep(100);
         command_make(line, 8192, argv); /* the system may write to it */
-        ok = start(wide(program), line, block, (HANDLE)ends[1], null, &made);
+        ok = start(wide(program), line, block, streams, &made);
         if (ok) break;
         failed();
         fprintf(stderr, "%s was not started: error %d\n", program, errno);
     }
     free(block);
-    CloseHandle(null);
-    CloseHandle((HANDLE)ends[1]);
-    if (!ok) {
-        CloseHandle((HANDLE)ends[0]);
-        return -1;
-    }
+    if (!ok) return -1;
     CloseHandle(made.hThread);
     children[place].pid = made.dwProcessId;
     children[place].process = made.hProcess;
-    *output = ends[0];
     return made.dwProcessId;
+}
+
+posix_pid process_start(const char *program, char *const argv[], char *const env[],
+                        posix_fd *output) {
+    posix_fd ends[2];
+    if (posix_pipe(ends) < 0) return -1;
+    HANDLE null = CreateFileW(L"NUL", GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL,
+                              OPEN_EXISTING, 0, NULL);
+    HANDLE out = (HANDLE)ends[1];
+    posix_pid pid = begin(program, argv, env, (const HANDLE[]){null, out, out});
+    CloseHandle(null);
+    CloseHandle(out);
+    if (pid < 0) {
+        CloseHandle((HANDLE)ends[0]);
+        return -1;
+    }
+    *output = ends[0];
+    return pid;
+}
+
+posix_pid plain_child(const char *const argv[], const posix_fd streams[3]) {
+    HANDLE handles[3];
+    char program[2048];
+    for (int i = 0; i < 3; i++) {
+        handles[i] = handle_of(streams && streams[i] != -1 ? streams[i] : i);
+    }
+    assert_int_equal(program_find(program, sizeof program), 0);
+    posix_pid pid = begin(program, (char **)(uintptr_t)argv, NULL, handles);
+    if (pid < 0) fail_msg("beginning a child: error %d", errno);
+    return pid;
+}
+
+/* What has ended may still be known by a handle, of ours among others: that is nobody's loss. */
+void no_child_left(void) {
+    PROCESSENTRY32W entry = {.dwSize = sizeof entry};
+    HANDLE all = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
+    assert_true(all != INVALID_HANDLE_VALUE);
+    for (BOOL more = Process32FirstW(all, &entry); more; more = Process32NextW(all, &entry)) {
+        if (entry.th32ParentProcessID != GetCurrentProcessId()) continue;
+        HANDLE process = OpenProcess(SYNCHRONIZE, FALSE, entry.th32ProcessID);
+        if (!process) continue;
+        DWORD state = WaitForSingleObject(process, 0);
+        CloseHandle(process);
+        if (state == WAIT_TIMEOUT) fail_msg("child %lu lives", (unsigned long)entry.th32ProcessID);
+    }
+    CloseHandle(all);
+}
+
+/* The handles of children that nobody has waited for by a call of POSIX: ours alone. */
+bool is_child_handle(HANDLE handle) {
+    for (size_t i = 0; i < CHILDREN_MAX; i++) {
+        if (children[i].pid != 0 && children[i].process == handle) return true;
+    }
+    return false;
+}
+
+void process_crash(void) {
+    volatile int *volatile nowhere = NULL;
+    SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
+    *nowhere = 1;
 }
 
 /* How a process ends that the C library or the system has ended, in the terms of the tests. */
@@ -183,6 +253,22 @@ posix_pid posix_waitpid(posix_pid pid, int *status, int flags) {
     return -1;
 }
 
+/* Waits for its end, and leaves it where it is. */
+int posix_waitid(int kind, unsigned id, struct posix_siginfo *about, int flags) {
+    (void)kind;
+    if (!(flags & 0x1000000)) return missing("children are looked at, not taken by waitid()");
+    for (size_t i = 0; i < CHILDREN_MAX; i++) {
+        DWORD code = 0;
+        if (children[i].pid != id) continue;
+        WaitForSingleObject(children[i].process, INFINITE);
+        GetExitCodeProcess(children[i].process, &code);
+        about->si_status = status_of(code);
+        return 0;
+    }
+    errno = ERROR_WAIT_NO_CHILDREN;
+    return -1;
+}
+
 int posix_kill(posix_pid pid, int number) {
     if (number != KILLED && number != 0) return missing("no signals for processes on Windows");
     HANDLE process = OpenProcess(PROCESS_TERMINATE, FALSE, (DWORD)pid);
@@ -203,6 +289,22 @@ const char *posix_strsignal(int number) {
 
 posix_pid posix_getpid(void) {
     return GetCurrentProcessId();
+}
+
+/* PROCESS_BASIC_INFORMATION, whose members have a name in no two headers. */
+struct basic {
+    NTSTATUS status;
+    void *environment;
+    ULONG_PTR processors;
+    LONG priority;
+    ULONG_PTR pid, begun_by;
+};
+
+posix_pid posix_getppid(void) {
+    struct basic about = {.status = 0};
+    NtQueryInformationProcess(GetCurrentProcess(), ProcessBasicInformation, &about, sizeof about,
+                              NULL);
+    return (posix_pid)about.begun_by;
 }
 
 /* As the administrator that tests are in Wine, and mostly on Windows. */
