@@ -129,7 +129,8 @@ int stage_is_absent(const struct stage_kind *kind);
 ferry_loop *stage_loop(void);
 
 /* The one worker for files and names of such a loop, held: it waits for a page of memory that the
- * test has not filled in yet (userfaultfd(2)). Where there is no such thing the test is skipped. */
+ * test has not filled in yet (userfaultfd(2), or an exception of Windows). Where there is no such
+ * thing the test is skipped. */
 struct held_worker {
     ferry_fd fault_fd;
     char *page;

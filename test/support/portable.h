@@ -60,16 +60,18 @@
 #define TEST_KQUEUE_IS_FAKE 0
 #endif
 
-/* What names the place of temporary files; whether this is Windows; how large an
- * operation may be. */
+/* What names the place of temporary files; whether this is Windows; how large an operation may be;
+ * what is kept of permissions. */
 #ifdef _WIN32
 #define TEST_TEMP_VARIABLE "TEMP"
 #define TEST_WINDOWS 1
 #define TEST_OP_BYTES 192
+#define TEST_MODE(mode) ((mode)&0200 ? 0666 : 0444)
 #else
 #define TEST_TEMP_VARIABLE "TMPDIR"
 #define TEST_WINDOWS 0
 #define TEST_OP_BYTES 128
+#define TEST_MODE(mode) (mode)
 #endif
 
 #ifndef O_DIRECT
