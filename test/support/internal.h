@@ -52,6 +52,10 @@ void remove_tree(const char *path);
  * Returns the process or -1. */
 pid_t process_start(const char *program, char *const argv[], char *const env[], ferry_fd *output);
 
+/* Whether the system has Unix sockets of that type; whether it makes symbolic links. */
+int has_unix(int type);
+int has_links(void);
+
 /* Ends this process as one ends that touches memory that is not there, without anybody's window or
  * report. */
 void process_crash(void);

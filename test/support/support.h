@@ -95,6 +95,13 @@ void differs_on_windows(const char *how);
 void differs_on_wine(const char *how);
 int is_wine(void);
 
+/* Whether a part of a test has to be left out, and only that: the same, and where the system has no
+ * Unix sockets of that type, no symbolic links. What is left out is told in the test's output. */
+int omits_on_windows(const char *how);
+int omits_on_wine(const char *how);
+int omits_unix(int type);
+int omits_links(void);
+
 /* End the test as skipped where the system has no Unix sockets of that type, no symbolic links, no
  * signals, no passing of descriptors through sockets, no bits of permission. */
 void need_unix(int type);
@@ -187,6 +194,14 @@ ferry_fd temp_file(const char *name, size_t len, uint64_t seed);
 
 /* Bytes that a TCP socket has been given and that its peer has not acknowledged. */
 size_t unsent_bytes(ferry_fd fd);
+
+/* Asserts that what is at FERRY_CURRENT stands at this offset of a file. Where the system keeps no
+ * position it is read on for that; then it is at another. */
+void position_check(ferry_loop *loop, ferry_fd fd, uint64_t at);
+
+/* The file, at its beginning: the same descriptor, or where the system keeps no position another,
+ * opened by its path to be read. */
+ferry_fd rewound(ferry_fd fd, const char *path);
 
 /* Tests whether a number is an open descriptor. */
 int is_open(ferry_fd fd);

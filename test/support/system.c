@@ -234,6 +234,27 @@ void differs_on_wine(const char *how) {
     if (is_wine()) test_skip(how);
 }
 
+static int omit(int omits, const char *how) {
+    if (omits) printf("left out: %s\n", how);
+    return omits;
+}
+
+int omits_on_windows(const char *how) {
+    return omit(TEST_WINDOWS, how);
+}
+
+int omits_on_wine(const char *how) {
+    return omit(is_wine(), how);
+}
+
+int omits_unix(int type) {
+    return omit(!has_unix(type), "no Unix sockets of this kind");
+}
+
+int omits_links(void) {
+    return omit(!has_links(), "symbolic links cannot be made here");
+}
+
 void need_unix(int type) {
     assert_int_equal(close(plain_socket(AF_UNIX, type)), 0);
 }
@@ -255,6 +276,33 @@ void need_passing(void) {
 
 void need_modes(void) {
     differs_on_windows("no bits of permission on Windows");
+}
+
+/* ---- Files ------------------------------------------------------------------------------- */
+
+void position_check(ferry_loop *loop, ferry_fd fd, uint64_t at) {
+    char is[64], should[64];
+    struct probe p = {.calls = 0};
+    if (!TEST_WINDOWS) {
+        assert_int_equal(lseek(fd, 0, SEEK_CUR), at);
+        return;
+    }
+    ssize_t len = pread(fd, should, sizeof should, (off_t)at);
+    assert_true(len >= 0);
+    ferry_read(loop, &p.op, fd, is, sizeof is, FERRY_CURRENT, FERRY_ALL, probe_done);
+    probe_wait(loop, &p);
+    probe_check(&p, len);
+    assert_memory_equal(is, should, (size_t)len);
+}
+
+ferry_fd rewound(ferry_fd fd, const char *path) {
+    if (TEST_WINDOWS) {
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+    } else {
+        assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    }
+    return fd;
 }
 
 /* ---- Paths and data -------------------------------------------------------------------- */

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <winioctl.h>
 
+#include "support.h"
+
 #define SHARED (FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
 
 /* As posix.h has it. */
@@ -43,6 +45,7 @@ int posix_fchown(posix_fd fd, unsigned user, unsigned group);
 unsigned posix_umask(unsigned mask);
 int posix_utimensat(posix_fd dir, const char *path, const struct timespec times[2], int flags);
 void tree_remove(const wchar_t *path);
+int has_links(void);
 
 /* ---- Looking -------------------------------------------------------------------------------- */
 
@@ -237,6 +240,16 @@ int posix_symlink(const char *to, const char *path) {
     if (!ok && GetLastError() == ERROR_ALREADY_EXISTS) return failed();
     if (ok && GetFileAttributesW(name) != INVALID_FILE_ATTRIBUTES) return 0;
     return missing("symbolic links cannot be made here");
+}
+
+int has_links(void) {
+    static int known = -1;
+    const wchar_t *name = wide(temp_path("a link to be removed"));
+    if (known >= 0) return known;
+    known = CreateSymbolicLinkW(name, L"nowhere", SYMBOLIC_LINK_FLAG_ALLOW_UNPRIVILEGED_CREATE) &&
+            GetFileAttributesW(name) != INVALID_FILE_ATTRIBUTES;
+    DeleteFileW(name);
+    return known;
 }
 
 int posix_symlinkat(const char *to, posix_fd dir, const char *path) {

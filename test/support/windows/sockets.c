@@ -41,6 +41,16 @@ size_t unsent_bytes(posix_fd fd);
 
 /* ---- Making --------------------------------------------------------------------------------- */
 
+int has_unix(int type);
+
+int has_unix(int type) {
+    SOCKET fd = INVALID_SOCKET;
+    sockets_start();
+    if (type == SOCK_STREAM) fd = socket(AF_UNIX, type, 0);
+    if (fd != INVALID_SOCKET) closesocket(fd);
+    return fd != INVALID_SOCKET;
+}
+
 posix_fd posix_socket(int family, int type, int protocol) {
     sockets_start();
     SOCKET made = WSASocketW(family, type, protocol, NULL, 0,
