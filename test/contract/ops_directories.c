@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "trouble_stage.h"
 
 #include <fcntl.h>
@@ -61,8 +62,9 @@ static void ops_list_types(void **state) {
     touch(dir, "file");
     snprintf(fifo, sizeof fifo, "%s/fifo", path);
     assert_int_equal(mkdirat(dir, "sub", 0700), 0);
-    assert_int_equal(symlinkat("file", dir, "link"), 0);
-    assert_int_equal(mkfifo(fifo, 0600), 0);
+    int links = !omits_links(), fifos = !omits_on_windows("no FIFOs on Windows");
+    if (links) assert_int_equal(symlinkat("file", dir, "link"), 0);
+    if (fifos) assert_int_equal(mkfifo(fifo, 0600), 0);
     touch(dir, "..."); /* neither of those that are left out */
     touch(dir, ".hidden");
     int64_t bytes = list(loop, dir, buf, sizeof buf, 0);
@@ -71,8 +73,8 @@ static void ops_list_types(void **state) {
         const char *name;
         enum ferry_file_type type;
     } expected[] = {{"file", FERRY_FILE_REGULAR}, {"sub", FERRY_FILE_DIRECTORY},
-                    {"link", FERRY_FILE_SYMLINK}, {"fifo", FERRY_FILE_FIFO},
-                    {"...", FERRY_FILE_REGULAR},  {".hidden", FERRY_FILE_REGULAR}};
+                    {"...", FERRY_FILE_REGULAR},  {".hidden", FERRY_FILE_REGULAR},
+                    {"link", FERRY_FILE_SYMLINK}, {"fifo", FERRY_FILE_FIFO}};
     int seen[6] = {0}, count = 0;
     ferry_entry entry = {0};
     while (ferry_entry_next(buf, bytes, &entry)) {
@@ -87,8 +89,11 @@ static void ops_list_types(void **state) {
             seen[i]++;
         }
     }
-    assert_int_equal(count, 6);
-    for (int i = 0; i < 6; i++) assert_int_equal(seen[i], 1);
+    assert_int_equal(count, 4 + links + fifos);
+    for (int i = 0; i < 6; i++) {
+        int is_there = i < 4 || (i == 4 && links) || (i == 5 && fifos);
+        assert_int_equal(seen[i], is_there);
+    }
     assert_int_equal(list(loop, dir, buf, sizeof buf, 0), 0);
     /* And once more from the beginning. */
     assert_int_equal(list(loop, dir, buf, sizeof buf, FERRY_RESTART), bytes);
@@ -197,22 +202,25 @@ static void ops_list_while_it_changes(void **state) {
 
 static void ops_list_errors(void **state) {
     (void)state;
-    differs_on_wine("Wine keeps what was removed until its last handle is closed");
     ferry_loop *loop = test_loop();
     char path[320], buf[1024];
     ferry_fd fds[2], dir = make_dir(path, "gone");
     ferry_fd file = make_file(temp_path("file"), "data", 4);
     unix_pair(fds, SOCK_STREAM);
-    assert_int_equal(rmdir(path), 0);
-    assert_int_equal(list(loop, dir, buf, sizeof buf, 0), FERRY_ENOENT);
+    if (!omits_on_wine("Wine keeps what was removed until its last handle is closed")) {
+        assert_int_equal(rmdir(path), 0);
+        assert_int_equal(list(loop, dir, buf, sizeof buf, 0), FERRY_ENOENT);
+    }
     assert_int_equal(list(loop, file, buf, sizeof buf, 0), FERRY_ENOTDIR);
     assert_int_equal(list(loop, file, buf, sizeof buf, FERRY_RESTART), FERRY_ENOTDIR);
     assert_int_equal(list(loop, fds[0], buf, sizeof buf, FERRY_RESTART), FERRY_ENOTDIR);
     assert_int_equal(list(loop, dir, NULL, 100, 0), FERRY_EFAULT);
 #ifdef O_PATH
-    ferry_fd paths = open("/", O_PATH | O_CLOEXEC);
-    assert_int_equal(list(loop, paths, buf, sizeof buf, 0), FERRY_EBADF);
-    close_near(loop, paths);
+    if (!TEST_WINDOWS) { /* all directories can be read there */
+        ferry_fd paths = open("/", O_PATH | O_CLOEXEC);
+        assert_int_equal(list(loop, paths, buf, sizeof buf, 0), FERRY_EBADF);
+        close_near(loop, paths);
+    }
 #endif
     close_near(loop, dir);
     close_near(loop, file);

@@ -53,37 +53,40 @@ static int is_there(const char *name) {
 
 static void ops_stat_of_links_and_descriptors(void **state) {
     (void)state;
-    need_links();
+    int links = !omits_links();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter(), fds[2];
     struct probe p[8];
     ferry_file file[8];
     memset(p, 0, sizeof p);
     make("file");
-    assert_int_equal(symlink("file", "link"), 0);
-    assert_int_equal(symlink("none", "dangling"), 0);
+    if (links) assert_int_equal(symlink("file", "link"), 0);
+    if (links) assert_int_equal(symlink("none", "dangling"), 0);
     ferry_fd fd = open("file", O_RDWR | O_CLOEXEC);
     assert_int_equal(ferry_pipe(loop, fds), 0);
     ferry_stat_at(loop, &p[0].op, dir, "file", &file[0], 0, probe_done);
-    ferry_stat_at(loop, &p[1].op, dir, "link", &file[1], 0, probe_done);
-    ferry_stat_at(loop, &p[2].op, dir, "link", &file[2], FERRY_NOFOLLOW, probe_done);
-    ferry_stat(loop, &p[3].op, "dangling", &file[3], FERRY_NOFOLLOW, probe_done);
-    ferry_stat(loop, &p[4].op, "dangling", &file[4], 0, probe_done);
-    ferry_stat_fd(loop, &p[5].op, fd, &file[5], 0, probe_done);
-    ferry_stat_fd(loop, &p[6].op, fds[0], &file[6], 0, probe_done);
-    ferry_stat_fd(loop, &p[7].op, dir, &file[7], 0, probe_done);
-    for (int i = 0; i < 8; i++) expect_all(loop, &p[i], i == 4 ? FERRY_ENOENT : 0, 0, 0);
-    const enum ferry_file_type types[8] = {
-        FERRY_FILE_REGULAR, FERRY_FILE_REGULAR, FERRY_FILE_SYMLINK, FERRY_FILE_SYMLINK,
-        FERRY_FILE_OTHER,   FERRY_FILE_REGULAR, FERRY_FILE_FIFO,    FERRY_FILE_DIRECTORY};
+    ferry_stat_fd(loop, &p[1].op, fd, &file[1], 0, probe_done);
+    ferry_stat_fd(loop, &p[2].op, fds[0], &file[2], 0, probe_done);
+    ferry_stat_fd(loop, &p[3].op, dir, &file[3], 0, probe_done);
+    ferry_stat_at(loop, &p[4].op, dir, "link", &file[4], 0, probe_done);
+    ferry_stat_at(loop, &p[5].op, dir, "link", &file[5], FERRY_NOFOLLOW, probe_done);
+    ferry_stat(loop, &p[6].op, "dangling", &file[6], FERRY_NOFOLLOW, probe_done);
+    ferry_stat(loop, &p[7].op, "dangling", &file[7], 0, probe_done);
     for (int i = 0; i < 8; i++) {
-        if (i != 4) assert_int_equal(file[i].type, types[i]);
+        int there = links ? i < 7 : i < 4;
+        expect_all(loop, &p[i], there ? 0 : FERRY_ENOENT, 0, 0);
     }
+    const enum ferry_file_type types[8] = {
+        FERRY_FILE_REGULAR, FERRY_FILE_REGULAR, FERRY_FILE_FIFO,    FERRY_FILE_DIRECTORY,
+        FERRY_FILE_REGULAR, FERRY_FILE_SYMLINK, FERRY_FILE_SYMLINK, FERRY_FILE_OTHER};
+    for (int i = 0; i < (links ? 7 : 4); i++) assert_int_equal(file[i].type, types[i]);
     assert_int_equal(file[0].inode, look("file").st_ino);
     assert_int_equal(file[1].inode, file[0].inode);
-    assert_int_equal(file[2].inode, look("link").st_ino);
-    assert_int_equal(file[5].inode, file[0].inode);
-    assert_int_equal(file[5].size, 4);
+    assert_int_equal(file[1].size, 4);
+    if (links) {
+        assert_int_equal(file[4].inode, file[0].inode);
+        assert_int_equal(file[5].inode, look("link").st_ino);
+    }
 
     /* What has just been written is seen. */
     assert_int_equal(pwrite(fd, "more", 4, 100), 4);
@@ -96,7 +99,10 @@ static void ops_stat_of_links_and_descriptors(void **state) {
     memset(&again, 0, sizeof again);
     ferry_stat_fd(loop, &again.op, fd, &file[5], 0, probe_done);
     expect(loop, &again, 0);
-    assert_int_equal(file[5].links, 0);
+    assert_int_equal(file[5].size, 104);
+    if (!omits_on_wine("Wine keeps what was removed until its last handle is closed")) {
+        assert_int_equal(file[5].links, 0);
+    }
     close_near(loop, fd);
     close_near(loop, fds[0]);
     close_near(loop, fds[1]);
@@ -105,42 +111,58 @@ static void ops_stat_of_links_and_descriptors(void **state) {
 
 static void ops_chmod(void **state) {
     (void)state;
-    need_modes();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
-    struct probe p[5];
+    struct probe p[6];
     memset(p, 0, sizeof p);
     make("file");
-    assert_int_equal(symlink("file", "link"), 0);
-    ferry_chmod(loop, &p[0].op, dir, "file", 04751, 0, probe_done);
+    ferry_chmod(loop, &p[0].op, dir, "file", 04551, 0, probe_done);
     expect_all(loop, &p[0], 0, 0, 0);
-    assert_int_equal(look("file").st_mode & 07777, 04751);
-    ferry_chmod(loop, &p[1].op, NONE, "link", 0640, 0, probe_done);
+    assert_int_equal(look("file").st_mode & 07777, TEST_MODE(04551));
+    ferry_chmod(loop, &p[1].op, NONE, "file", 04751, 0, probe_done);
     expect_all(loop, &p[1], 0, 0, 0);
-    assert_int_equal(look("file").st_mode & 07777, 0640);
-    ferry_chmod(loop, &p[2].op, dir, "link", 0600, FERRY_NOFOLLOW, probe_done);
-    expect_all(loop, &p[2], TEST_LINK_MODES ? 0 : FERRY_ENOTSUP, 0, 0);
-    assert_int_equal(look("file").st_mode & 07777, 0640);
+    assert_int_equal(look("file").st_mode & 07777, TEST_MODE(04751));
+    if (!omits_links()) {
+        assert_int_equal(symlink("file", "link"), 0);
+        ferry_chmod(loop, &p[2].op, NONE, "link", 0440, 0, probe_done);
+        expect_all(loop, &p[2], 0, 0, 0);
+        assert_int_equal(look("file").st_mode & 07777, TEST_MODE(0440));
+        ferry_chmod(loop, &p[3].op, dir, "link", 0600, FERRY_NOFOLLOW, probe_done);
+        expect_all(loop, &p[3], TEST_LINK_MODES ? 0 : FERRY_ENOTSUP, 0, 0);
+        assert_int_equal(look("file").st_mode & 07777, TEST_MODE(0440));
+    }
     ferry_fd fd = open("file", O_RDONLY | O_CLOEXEC);
-    ferry_chmod_fd(loop, &p[3].op, fd, 0604, 0, probe_done);
-    expect_all(loop, &p[3], 0, 0, 0);
-    assert_int_equal(look("file").st_mode & 07777, 0604);
-    ferry_chmod(loop, &p[4].op, dir, "none", 0600, 0, probe_done);
-    expect_all(loop, &p[4], FERRY_ENOENT, 0, 0);
+    ferry_chmod_fd(loop, &p[4].op, fd, 0404, 0, probe_done);
+    expect_all(loop, &p[4], 0, 0, 0);
+    assert_int_equal(look("file").st_mode & 07777, TEST_MODE(0404));
+    ferry_chmod(loop, &p[5].op, dir, "none", 0600, 0, probe_done);
+    expect_all(loop, &p[5], FERRY_ENOENT, 0, 0);
     close_near(loop, fd);
     leave(loop, dir);
 }
 
 static void ops_chown(void **state) {
     (void)state;
-    differs_on_windows("owners of files are no numbers");
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
-    struct probe p[3];
+    struct probe p[3], left[3];
     memset(p, 0, sizeof p);
+    memset(left, 0, sizeof left);
     make("file");
-    assert_int_equal(symlink("file", "link"), 0);
     ferry_fd fd = open("file", O_RDONLY | O_CLOEXEC);
+    ferry_chown(loop, &left[0].op, dir, "file", FERRY_ID_LEAVE, FERRY_ID_LEAVE, 0, probe_done);
+    ferry_chown_fd(loop, &left[1].op, fd, FERRY_ID_LEAVE, FERRY_ID_LEAVE, 0, probe_done);
+    ferry_chown(loop, &left[2].op, dir, "none", FERRY_ID_LEAVE, FERRY_ID_LEAVE, 0, probe_done);
+    for (int i = 0; i < 3; i++) expect_all(loop, &left[i], i < 2 ? 0 : FERRY_ENOENT, 0, 0);
+    if (TEST_WINDOWS) { /* owners are no numbers there */
+        ferry_chown(loop, &p[0].op, dir, "file", 1234, 4321, 0, probe_done);
+        ferry_chown_fd(loop, &p[1].op, fd, FERRY_ID_LEAVE, 99, 0, probe_done);
+        for (int i = 0; i < 2; i++) expect_all(loop, &p[i], FERRY_ENOTSUP, 0, 0);
+        close_near(loop, fd);
+        leave(loop, dir);
+        return;
+    }
+    assert_int_equal(symlink("file", "link"), 0);
     /* To what they are anyway: that is allowed to everybody. */
     ferry_chown(loop, &p[0].op, dir, "file", getuid(), FERRY_ID_LEAVE, 0, probe_done);
     ferry_chown(loop, &p[1].op, dir, "link", FERRY_ID_LEAVE, getgid(), FERRY_NOFOLLOW, probe_done);
@@ -174,35 +196,43 @@ static void ops_times(void **state) {
     ferry_fd dir = enter();
     struct probe p[5];
     struct timespec now;
+    int accesses = !omits_on_wine("what was set as time of access does not stay on Wine");
     memset(p, 0, sizeof p);
     make("file");
-    assert_int_equal(symlink("file", "link"), 0);
-    const int64_t then = 1234567890123456789, before = -123456789987654321;
+    const int64_t then = 1234567890123456700 + 89 * !TEST_WINDOWS; /* there: units of 100 ns */
+    const int64_t before = -123456789987654300 - 21 * !TEST_WINDOWS, five = TEST_WINDOWS ? 500 : 5;
     ferry_times(loop, &p[0].op, dir, "file", then, before, 0, probe_done);
     expect_all(loop, &p[0], 0, 0, 0);
     struct stat about = look("file");
-    assert_int_equal(ns_of(about.st_atim), then);
+    if (accesses) assert_int_equal(ns_of(about.st_atim), then);
     assert_int_equal(ns_of(about.st_mtim), before);
-    ferry_times(loop, &p[1].op, NONE, "link", FERRY_TIME_LEAVE, 5, 0, probe_done);
+    const char *link_or_file = "file";
+    if (!omits_links()) {
+        assert_int_equal(symlink("file", "link"), 0);
+        link_or_file = "link";
+    }
+    ferry_times(loop, &p[1].op, NONE, link_or_file, FERRY_TIME_LEAVE, five, 0, probe_done);
     expect_all(loop, &p[1], 0, 0, 0);
     about = look("file");
-    assert_int_equal(ns_of(about.st_atim), then);
-    assert_int_equal(ns_of(about.st_mtim), 5);
-    ferry_times(loop, &p[2].op, dir, "link", 7, 8, FERRY_NOFOLLOW, probe_done);
-    expect_all(loop, &p[2], 0, 0, 0);
-    about = look("link");
-    assert_int_equal(ns_of(about.st_mtim), 8);
-    assert_int_equal(ns_of(look("file").st_mtim), 5);
-    ferry_fd fd = open("file", O_RDONLY | O_CLOEXEC);
+    if (accesses) assert_int_equal(ns_of(about.st_atim), then);
+    assert_int_equal(ns_of(about.st_mtim), five);
+    if (strcmp(link_or_file, "link") == 0) {
+        ferry_times(loop, &p[2].op, dir, "link", 700, 800, FERRY_NOFOLLOW, probe_done);
+        expect_all(loop, &p[2], 0, 0, 0);
+        about = look("link");
+        assert_int_equal(ns_of(about.st_mtim), 800);
+        assert_int_equal(ns_of(look("file").st_mtim), five);
+    }
+    ferry_fd fd = open("file", (TEST_WINDOWS ? O_RDWR : O_RDONLY) | O_CLOEXEC);
     clock_gettime(CLOCK_REALTIME, &now);
     ferry_times_fd(loop, &p[3].op, fd, FERRY_TIME_NOW, FERRY_TIME_LEAVE, 0, probe_done);
     expect_all(loop, &p[3], 0, 0, 0);
     about = look("file");
-    assert_int_equal(ns_of(about.st_mtim), 5);
+    assert_int_equal(ns_of(about.st_mtim), five);
     assert_true(ns_of(about.st_atim) > ns_of(now) - (int64_t)(60 * SECOND));
-    ferry_times_fd(loop, &p[4].op, fd, 0, -1, 0, probe_done);
+    ferry_times_fd(loop, &p[4].op, fd, 0, TEST_WINDOWS ? -100 : -1, 0, probe_done);
     expect_all(loop, &p[4], 0, 0, 0);
-    assert_int_equal(ns_of(look("file").st_mtim), -1);
+    assert_int_equal(ns_of(look("file").st_mtim), TEST_WINDOWS ? -100 : -1);
     close_near(loop, fd);
     leave(loop, dir);
 }
@@ -213,15 +243,17 @@ static void ops_access(void **state) {
     ferry_fd dir = enter();
     struct probe p[5];
     memset(p, 0, sizeof p);
+    int links = !omits_links();
     make("file");
-    assert_int_equal(symlink("none", "dangling"), 0);
+    if (links) assert_int_equal(symlink("none", "dangling"), 0);
     assert_int_equal(chmod("file", 0600), 0);
     ferry_access(loop, &p[0].op, dir, "file", FERRY_MAY_READ | FERRY_MAY_WRITE, 0, probe_done);
     ferry_access(loop, &p[1].op, NONE, "file", FERRY_MAY_EXECUTE, 0, probe_done);
     ferry_access(loop, &p[2].op, dir, "none", 0, 0, probe_done);
     ferry_access(loop, &p[3].op, dir, "dangling", 0, 0, probe_done);
     ferry_access(loop, &p[4].op, dir, "dangling", 0, FERRY_NOFOLLOW, probe_done);
-    const int64_t results[] = {0, FERRY_EACCES, FERRY_ENOENT, FERRY_ENOENT, 0};
+    const int64_t results[] = {0, TEST_WINDOWS ? 0 : FERRY_EACCES, FERRY_ENOENT, FERRY_ENOENT,
+                               links ? 0 : FERRY_ENOENT};
     for (int i = 0; i < 5; i++) expect_all(loop, &p[i], results[i], 0, 0);
     leave(loop, dir);
 }
@@ -272,9 +304,10 @@ static void ops_rename_noreplace_of_each_kind(void **state) {
     make("file");
     assert_int_equal(mkdir("sub", 0700), 0);
     make("sub/inside");
-    assert_int_equal(symlink("nowhere", "link"), 0);
+    int links = !omits_links();
+    if (links) assert_int_equal(symlink("nowhere", "link"), 0);
     assert_int_equal(mkdir("taken", 0700), 0);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 2 + links; i++) {
         struct stat before, after;
         assert_int_equal(lstat(names[i], &before), 0);
         ferry_rename(loop, &p[i].op, dir, names[i], dir, "taken", FERRY_NOREPLACE, probe_done);
@@ -310,20 +343,21 @@ static void ops_rename_exchange(void **state) {
 
 static void ops_link_and_unlink(void **state) {
     (void)state;
-    need_links();
+    int links = !omits_links();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
     struct probe p[8];
     memset(p, 0, sizeof p);
     make("file");
-    assert_int_equal(symlink("file", "link"), 0);
+    if (links) assert_int_equal(symlink("file", "link"), 0);
+    else make("link");
     assert_int_equal(mkdir("sub", 0700), 0);
     ferry_hard_link(loop, &p[0].op, dir, "file", NONE, "sub/second", 0, probe_done);
     expect_all(loop, &p[0], 0, 0, 0);
     assert_int_equal(look("sub/second").st_ino, look("file").st_ino);
     ferry_hard_link(loop, &p[1].op, NONE, "link", dir, "link2", 0, probe_done);
     expect_all(loop, &p[1], 0, 0, 0);
-    assert_true(S_ISLNK(look("link2").st_mode));
+    if (links) assert_true(S_ISLNK(look("link2").st_mode));
     ferry_hard_link(loop, &p[2].op, dir, "file", dir, "link", 0, probe_done);
     expect_all(loop, &p[2], FERRY_EEXIST, 0, 0);
     ferry_hard_link(loop, &p[3].op, dir, "sub", dir, "sub2", 0, probe_done);
@@ -406,18 +440,21 @@ static void ops_symlink_and_readlink(void **state) {
 
 static void ops_realpath(void **state) {
     (void)state;
-    need_links();
     ferry_loop *loop = test_loop();
     ferry_fd dir = enter();
     struct probe p[5];
     char got[PATH_MAX], expected[PATH_MAX];
+    const char *way = "sub/.././sub//../file";
     memset(p, 0, sizeof p);
     make("file");
     assert_int_equal(mkdir("sub", 0700), 0);
-    assert_int_equal(symlink("../file", "sub/link"), 0);
+    if (!omits_links()) {
+        assert_int_equal(symlink("../file", "sub/link"), 0);
+        way = "sub/.././sub//link";
+    }
     assert_true(realpath("file", expected) != NULL);
     size_t len = strlen(expected);
-    ferry_realpath(loop, &p[0].op, "sub/.././sub//link", got, sizeof got, 0, probe_done);
+    ferry_realpath(loop, &p[0].op, way, got, sizeof got, 0, probe_done);
     expect(loop, &p[0], (int64_t)len);
     assert_string_equal(got, expected);
     memset(got, 0, sizeof got);

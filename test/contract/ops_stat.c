@@ -50,12 +50,12 @@ static void same_as_system(ferry_loop *loop, const char *path, int is_ours) {
     assert_int_equal(file.accessed_ns, ns_of(&expected.st_atim));
     assert_int_equal(file.modified_ns, ns_of(&expected.st_mtim));
     assert_int_equal(file.changed_ns, ns_of(&expected.st_ctim));
+    if (is_wine()) return; /* which takes the last change for the creation */
     assert_true(file.created_ns >= 0 && file.created_ns <= file.changed_ns);
 }
 
 static void ops_stat_of_each_type(void **state) {
     (void)state;
-    differs_on_windows("no Unix sockets and links among what is looked at");
     ferry_loop *loop = test_loop();
     char path[320], other[340];
     snprintf(path, sizeof path, "%s", temp_path("file"));
@@ -66,27 +66,33 @@ static void ops_stat_of_each_type(void **state) {
     snprintf(other, sizeof other, "%s.link", path);
     assert_int_equal(link(path, other), 0);
     assert_int_equal(chmod(path, 04751), 0);
-    const struct timespec times[2] = {{-1000, 250000000}, {-86400, 1}};
+    const struct timespec times[2] = {{-1000, 250000000}, {-86400, TEST_WINDOWS ? 100 : 1}};
     assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
     same_as_system(loop, path, 1);
 
-    snprintf(other, sizeof other, "%s.symlink", path);
-    assert_int_equal(symlink(path, other), 0);
-    same_as_system(loop, other, 1); /* followed */
+    assert_int_equal(chmod(path, 0444), 0);
+    same_as_system(loop, path, 1);
+    if (!omits_links()) {
+        snprintf(other, sizeof other, "%s.symlink", path);
+        assert_int_equal(symlink(path, other), 0);
+        same_as_system(loop, other, 1); /* followed */
+    }
 
     snprintf(path, sizeof path, "%s", temp_path("dir"));
     assert_int_equal(mkdir(path, 01777), 0);
     same_as_system(loop, path, 1);
-    snprintf(path, sizeof path, "%s", temp_path("fifo"));
-    assert_int_equal(mkfifo(path, 0600), 0);
-    same_as_system(loop, path, 1);
-    snprintf(path, sizeof path, "unix:%s", temp_path("socket"));
-    ferry_addr addr;
-    ferry_fd fd = FERRY_FD_NONE;
-    assert_int_equal(ferry_addr_parse(&addr, path), 0);
-    assert_int_equal(ferry_listen(loop, &fd, &addr, 0), 0);
-    same_as_system(loop, path + 5, 1);
-    close_near(loop, fd);
+    if (!omits_on_windows("no FIFOs, and no files that are sockets to a look by path")) {
+        snprintf(path, sizeof path, "%s", temp_path("fifo"));
+        assert_int_equal(mkfifo(path, 0600), 0);
+        same_as_system(loop, path, 1);
+        snprintf(path, sizeof path, "unix:%s", temp_path("socket"));
+        ferry_addr addr;
+        ferry_fd fd = FERRY_FD_NONE;
+        assert_int_equal(ferry_addr_parse(&addr, path), 0);
+        assert_int_equal(ferry_listen(loop, &fd, &addr, 0), 0);
+        same_as_system(loop, path + 5, 1);
+        close_near(loop, fd);
+    }
     same_as_system(loop, "/dev/null", 0);
     same_as_system(loop, "/", 0);
     finish(loop);
@@ -112,7 +118,6 @@ static void ops_stat_of_a_sparse_file(void **state) {
 
 static void ops_stat_errors(void **state) {
     (void)state;
-    need_links();
     ferry_loop *loop = test_loop();
     ferry_file file;
     char path[320], below[340], circle[320];
@@ -122,14 +127,15 @@ static void ops_stat_errors(void **state) {
     snprintf(below, sizeof below, "%s/below", path);
     snprintf(circle, sizeof circle, "%s", temp_path("circle"));
     close_far(make_file(path, "", 0));
-    assert_int_equal(symlink(circle, circle), 0);
+    int links = !omits_links();
+    if (links) assert_int_equal(symlink(circle, circle), 0);
     const struct {
         const char *path;
         int64_t error;
     } cases[] = {{"", FERRY_ENOENT},
                  {temp_path("none"), FERRY_ENOENT},
                  {below, FERRY_ENOTDIR},
-                 {circle, FERRY_ELOOP},
+                 {circle, links ? FERRY_ELOOP : FERRY_ENOENT},
                  {longest, FERRY_ENAMETOOLONG}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct probe p = {.calls = 0};

@@ -213,7 +213,6 @@ static void ops_watch_long_names(void **state) {
 
 static void ops_watch_the_same_path_twice(void **state) {
     (void)state;
-    differs_on_wine("Wine keeps what was removed until its last handle is closed");
     static struct watched w[3];
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
@@ -234,7 +233,13 @@ static void ops_watch_the_same_path_twice(void **state) {
     assert_int_equal(unlink(in(d, "a")), 0);
     assert_int_equal(unlink(in(d, "b")), 0);
     assert_int_equal(rmdir(d), 0);
+    int ends = !omits_on_wine("Wine keeps what was removed until its last handle is closed");
     for (int i = 0; i < 3; i++) {
+        if (!ends) {
+            watched_until(loop, &w[i], FERRY_CHANGE_DELETED, "b");
+            watched_cancel(loop, &w[i]);
+            continue;
+        }
         probe_wait(loop, &w[i].probe);
         assert_int_equal(w[i].probe.result, FERRY_ENOENT);
         assert_int_equal(w[i].told[w[i].count - 1].kind, FERRY_CHANGE_REMOVED);

@@ -130,11 +130,13 @@ static void trouble_files_flags(void **state) {
 /* ---- Directories that are none --------------------------------------------------------- */
 
 static void named_end_with(ferry_loop *loop, ferry_fd dir, int64_t error) {
+    int links = !omits_links(); /* or the system says that it has made one, whatever the name */
     submit_named(loop, dir);
     for (unsigned code = 0; code < FERRY_OP_COUNT; code++) {
         /* realpath takes no directory: there is nothing of that name below the current one. */
         if (!file_kind_is_named(code) || code == FERRY_OP_REALPATH) continue;
         probe_wait(loop, &probes[code]);
+        if (code == FERRY_OP_SYMLINK && !links) continue;
         if (probes[code].result != error) {
             fail_msg("%s ended with %s", ferry_op_name(code),
                      ferry_error_name(probes[code].result));
@@ -145,7 +147,6 @@ static void named_end_with(ferry_loop *loop, ferry_fd dir, int64_t error) {
 
 static void trouble_files_bad_directories(void **state) {
     (void)state;
-    need_links();
     ferry_loop *loop = test_loop();
     ferry_fd fds[2], file = make_file(temp_path("file"), "data", 4);
     assert_int_equal(ferry_pipe(loop, fds), 0);
@@ -185,6 +186,7 @@ static void trouble_files_bad_second_directory(void **state) {
 /* ---- Names ----------------------------------------------------------------------------- */
 
 static void each_name_ends_with(ferry_loop *loop, const char *name, int64_t error) {
+    int links = !omits_links();
     struct probe p[13];
     char buf[64], pattern[6100];
     ferry_file file;
@@ -205,6 +207,7 @@ static void each_name_ends_with(ferry_loop *loop, const char *name, int64_t erro
     ferry_readlink(loop, &p[12].op, NONE, name, buf, sizeof buf, 0, probe_done);
     for (int i = 0; i < 13; i++) {
         probe_wait(loop, &p[i]);
+        if (i == 8 && !links) continue; /* which says that it has made one, whatever the name */
         if (p[i].result != error) {
             fail_msg("%s of \"%.20s\" ended with %s", ferry_op_name(p[i].op.code), name,
                      ferry_error_name(p[i].result));
@@ -221,7 +224,6 @@ static void each_name_ends_with(ferry_loop *loop, const char *name, int64_t erro
 
 static void trouble_files_names(void **state) {
     (void)state;
-    need_links();
     ferry_loop *loop = test_loop();
     static char longest[6000], part[400];
     char path[340], circle[340];
@@ -229,15 +231,16 @@ static void trouble_files_names(void **state) {
     memset(part, 'n', 300);
     snprintf(path, sizeof path, "%s/below/more", temp_path("file"));
     close_far(make_file(temp_path("file"), "", 0));
+    int links = !omits_links();
     snprintf(circle, sizeof circle, "%s", temp_path("circle"));
-    assert_int_equal(symlink(circle, circle), 0);
+    if (links) assert_int_equal(symlink(circle, circle), 0);
     snprintf(circle, sizeof circle, "%s/below", temp_path("circle"));
     each_name_ends_with(loop, "", FERRY_ENOENT);
     each_name_ends_with(loop, longest, FERRY_ENAMETOOLONG);
     each_name_ends_with(loop, part, FERRY_ENAMETOOLONG);
     each_name_ends_with(loop, "none/below", FERRY_ENOENT);
     each_name_ends_with(loop, path, FERRY_ENOTDIR);
-    each_name_ends_with(loop, circle, FERRY_ELOOP);
+    if (links) each_name_ends_with(loop, circle, FERRY_ELOOP);
     finish(loop);
 }
 

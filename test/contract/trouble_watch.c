@@ -41,8 +41,10 @@ static void trouble_watch_arguments(void **state) {
     refused(loop, in(d, "file/below"), &good, 0, FERRY_ENOTDIR);
     refused(loop, in(d, name), &good, 0, FERRY_ENAMETOOLONG);
     refused(loop, endless, &good, 0, FERRY_ENAMETOOLONG);
-    assert_int_equal(symlink("loop", in(d, "loop")), 0);
-    refused(loop, in(d, "loop"), &good, 0, FERRY_ELOOP);
+    if (!omits_links()) {
+        assert_int_equal(symlink("loop", in(d, "loop")), 0);
+        refused(loop, in(d, "loop"), &good, 0, FERRY_ELOOP);
+    }
     check_kernel_watches(0);
     finish(loop);
 }
@@ -285,7 +287,7 @@ static void on_freed(ferry_op *op) {
 
 static void trouble_watch_freed_in_its_callback(void **state) {
     (void)state;
-    differs_on_wine("Wine keeps what was removed until its last handle is closed");
+    int ends = !omits_on_wine("Wine keeps what was removed until its last handle is closed");
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
     for (int i = 0; i < 4; i++) {
@@ -299,7 +301,7 @@ static void trouble_watch_freed_in_its_callback(void **state) {
             assert_int_equal(mkdir(in(d, "x"), 0700), 0);
             run_for(loop, 5 * MS);
         }
-        if (i == 3) {
+        if (i == 3 && ends) {
             assert_int_equal(rmdir(in(d, "x")), 0);
             assert_int_equal(rmdir(d), 0);
         } else {
