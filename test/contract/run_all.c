@@ -101,9 +101,24 @@ static void child_start(const struct options *options, struct child *child, cons
     }
 }
 
+/* What a test left out (support.h) is told though it passed: each reason once. */
+static void child_tell_omissions(const struct child *child) {
+    const char *line = child->text;
+    while ((line = strstr(line, "left out: ")) != NULL) {
+        char whole[256];
+        snprintf(whole, sizeof whole, "%.*s\n", (int)strcspn(line, "\n"), line);
+        if (strstr(child->text, whole) == line) {
+            printf("PART %s %s: %s", child->job->config, child->job->test->name,
+                   whole + strlen("left out: "));
+        }
+        line += strlen("left out: ");
+    }
+}
+
 static void verdict_passed(const struct options *options, struct child *child,
                            struct counts *counts) {
     counts->passed++;
+    child_tell_omissions(child);
     char time[32];
     snprintf(time, sizeof time, "%.2f s", (double)(clock_ns() - child->start_ns) / 1e9);
     if (options->verbose) child_tell(child, "pass", time);
