@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "portable.h"
 #include "tables.h"
 #include "trouble_stage.h"
 
@@ -498,7 +499,6 @@ static void ops_link_drained(void **state) {
 /* Closing a descriptor ends what waits to use it, before its number can be anybody else's. */
 static void contract_07_close_ends_what_is_linked(void **state) {
     (void)state;
-    differs_on_windows("the numbers of handles are not reused at once");
     struct pair p;
     struct probe more[3], closing = {.calls = 0};
     ferry_fd extra[2];
@@ -525,10 +525,13 @@ static void contract_07_close_ends_what_is_linked(void **state) {
     /* The number is somebody else's now. */
     ferry_fd again[2];
     unix_pair(again, SOCK_STREAM);
-    assert_true(again[0] == extra[0] || again[1] == extra[0]);
+    if (!omits_on_windows("the numbers of handles are not reused at once")) {
+        assert_true(again[0] == extra[0] || again[1] == extra[0]);
+    }
     pair_let(&p);
     expect(p.loop, &p.first, 1);
-    expect(p.loop, &more[2], FERRY_EPIPE);
+    /* TCP takes what is sent first, and then hears that nobody is there. */
+    expect(p.loop, &more[2], TEST_WINDOWS ? 1 : FERRY_EPIPE);
     assert_int_equal(plain_take(again[0], &got, 1), 0);
     assert_int_equal(plain_take(again[1], &got, 1), 0);
     close_far(again[0]);
@@ -602,7 +605,6 @@ static void ops_link_with_a_pool(void **state) {
 /* What waits in a service of the library, or for readiness. */
 static void ops_link_waits(void **state) {
     (void)state;
-    need_signals();
     enum { SIGNAL, WATCH, POLL, COUNT };
     for (int fails = 0; fails <= 1; fails++) {
         struct pair p;
@@ -617,7 +619,7 @@ static void ops_link_waits(void **state) {
         for (int i = 0; i < COUNT; i++) {
             assert_int_equal(ferry_link(p.loop, &p.first.op, &then[i].op), 0);
         }
-        ferry_signal(p.loop, &then[SIGNAL].op, SIGUSR1, 0, probe_done);
+        ferry_signal(p.loop, &then[SIGNAL].op, SIGNAL_ONE, 0, probe_done);
         ferry_watch(p.loop, &then[WATCH].op, temp_path("."), &watcher, 0, probe_done);
         ferry_poll(p.loop, &then[POLL].op, extra[0], FERRY_POLL_IN, FERRY_MULTI, probe_done);
         run_for(p.loop, MS);

@@ -313,11 +313,8 @@ static void ops_watch_wakes_a_loop_that_sleeps(void **state) {
     ferry_loop *loop = test_loop();
     char *d = make_directory("d");
     watched_begin(loop, &w, d);
-    pid_t pid = test_fork();
-    if (pid == 0) {
-        sleep_ns(20 * MS);
-        _exit(mkdir(in(d, "x"), 0700));
-    }
+    const char *const argv[] = {"contract", "--child", "pause", "20", "make", in(d, "x"), NULL};
+    pid_t pid = plain_child(argv, NULL);
     while (w.count == 0) assert_int_equal(ferry_run(loop, FERRY_RUN_ONCE), 1);
     assert_int_equal(w.told[0].kind, FERRY_CHANGE_CREATED);
     int status = 0;

@@ -80,6 +80,7 @@
     X(ops_multicast_tests)                                                                         \
     X(trouble_recvmsg_tests)                                                                       \
     X(ops_files_tests)                                                                             \
+    X(ops_signals_tests)                                                                           \
     X(ops_reap_tests)                                                                              \
     X(ops_stat_tests)                                                                              \
     X(ops_open_at_tests)                                                                           \
@@ -120,8 +121,7 @@
 #define POSIX_TABLES(X)                                                                            \
     X(rule_11_fork_tests)                                                                          \
     X(trouble_fifo_tests)                                                                          \
-    X(trouble_signals_tests)                                                                       \
-    X(ops_signals_tests)
+    X(trouble_signals_tests)
 #define POSIX_HELPER_TABLES(X) X(rule_11_fork_helpers)
 #endif
 
@@ -136,7 +136,8 @@
     X(rule_11_helpers)                                                                             \
     X(trouble_files_helpers)                                                                       \
     X(rule_13_helpers)                                                                             \
-    X(ops_spawns_helpers)
+    X(ops_spawns_helpers)                                                                          \
+    X(trouble_many_helpers)
 
 #define TABLE_DECLARE(name) extern const struct contract_test name[];
 RULE_TABLES(TABLE_DECLARE)

@@ -60,6 +60,15 @@
 #define TEST_KQUEUE_IS_FAKE 0
 #endif
 
+/* Two signals that a program can send to itself and wait for. */
+#ifdef _WIN32
+#define SIGNAL_ONE SIGINT
+#define SIGNAL_OTHER SIGTERM
+#else
+#define SIGNAL_ONE SIGUSR1
+#define SIGNAL_OTHER SIGUSR2
+#endif
+
 /* What names the place of temporary files; whether this is Windows; how large an operation may be;
  * what is kept of permissions. */
 #ifdef _WIN32

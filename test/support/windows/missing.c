@@ -76,13 +76,6 @@ int posix_setpgid(pid_t pid, pid_t group) {
     return without("no process groups on Windows");
 }
 
-int posix_sigaction(int number, const struct sigaction *to, struct sigaction *before) {
-    (void)number;
-    (void)to;
-    (void)before;
-    return without("no signals of POSIX on Windows");
-}
-
 int posix_sigprocmask(int how, const sigset_t *to, sigset_t *before) {
     (void)how;
     (void)to;
@@ -119,18 +112,6 @@ int posix_getrlimit(int which, struct rlimit *limit) {
 int posix_setrlimit(int which, const struct rlimit *limit) {
     if (which == RLIMIT_NOFILE && limit->rlim_cur >= 1000) return 0;
     return without("no limits to what a process may have on Windows");
-}
-
-/* What is sent to a pipe that nobody reads is an error here, and no signal. */
-void (*posix_signal(int number, void (*handler)(int)))(int) {
-    (void)handler;
-    if (number != SIGPIPE) without("no signals of POSIX on Windows");
-    return SIG_DFL;
-}
-
-int posix_raise(int number) {
-    (void)number;
-    return without("no signals of POSIX on Windows");
 }
 
 int posix_pause(void) {

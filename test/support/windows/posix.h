@@ -464,6 +464,8 @@ int posix_mprotect(void *at, size_t len, int protection);
 #define SA_NOCLDWAIT 2
 #define SA_SIGINFO 4
 #define SA_ONSTACK 8
+#define SA_NODEFER 16
+#define SIGBUS 10
 
 typedef unsigned posix_sigset;
 #define sigset_t posix_sigset

@@ -5,6 +5,7 @@
 #include "inside.h"
 
 #include <process.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 #include <tlhelp32.h>
@@ -43,6 +44,14 @@ long posix_sysconf(int name);
 int posix_setenv(const char *name, const char *value, int replace);
 int posix_unsetenv(const char *name);
 const char *posix_strsignal(int number);
+struct posix_sigaction {
+    void (*handler)(int);
+    unsigned mask;
+    int flags;
+};
+int posix_sigaction(int number, const struct posix_sigaction *to, struct posix_sigaction *was);
+int posix_raise(int number);
+void (*posix_signal(int number, void (*handler)(int)))(int);
 posix_pid process_start(const char *program, char *const argv[], char *const env[],
                         posix_fd *output);
 int posix_thread_create(struct posix_thread *thread, const void *attributes, void *(*run)(void *),
@@ -269,7 +278,13 @@ int posix_waitid(int kind, unsigned id, struct posix_siginfo *about, int flags) 
     return -1;
 }
 
+/* Those of the C library that a program can send to itself. */
+static bool is_raised(int number) {
+    return number == SIGINT || number == SIGBREAK || number == SIGTERM;
+}
+
 int posix_kill(posix_pid pid, int number) {
+    if (pid == posix_getpid() && is_raised(number)) return raise(number);
     if (number != KILLED && number != 0) return missing("no signals for processes on Windows");
     HANDLE process = OpenProcess(PROCESS_TERMINATE, FALSE, (DWORD)pid);
     if (!process) {
@@ -279,6 +294,27 @@ int posix_kill(posix_pid pid, int number) {
     BOOL ok = number == 0 || TerminateProcess(process, 0xf3440009u);
     CloseHandle(process);
     return ok ? 0 : failed();
+}
+
+int posix_sigaction(int number, const struct posix_sigaction *to, struct posix_sigaction *was) {
+    if (!is_raised(number)) return missing("no signals of POSIX on Windows");
+    void (*handler)(int) = signal(number, to ? to->handler : SIG_DFL);
+    if (!to) (void)signal(number, handler);
+    if (was) *was = (struct posix_sigaction){.handler = handler};
+    return 0;
+}
+
+int posix_raise(int number) {
+    if (!is_raised(number)) return missing("no signals of POSIX on Windows");
+    return raise(number);
+}
+
+/* What is sent to a pipe that nobody reads is an error here, and no signal. */
+void (*posix_signal(int number, void (*handler)(int)))(int) {
+    enum { PIPE = 13 };
+    if (number == PIPE) return SIG_DFL;
+    if (!is_raised(number)) missing("no signals of POSIX on Windows");
+    return signal(number, handler);
 }
 
 const char *posix_strsignal(int number) {
