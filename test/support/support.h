@@ -167,7 +167,9 @@ void allow_tracing(void);
 
 /* All made with plain system calls, blocking, close-on-exec, and asserted to work. */
 ferry_fd plain_socket(int family, int type);
-void plain_pipe(ferry_fd fds[2]);         /* read from the first, write to the second */
+void plain_pipe(ferry_fd fds[2]);   /* read from the first, write to the second */
+void waiting_pipe(ferry_fd fds[2]); /* the same; on Windows the reader's calls wait, whoever makes
+                                       them, so that a worker has to */
 ferry_fd plain_accept(ferry_fd listener); /* -1, with errno, if none waits on a non-blocking one */
 void tcp_pair(ferry_loop *loop, ferry_fd fds[2]);
 void unix_pair(ferry_fd fds[2], int type); /* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET */

@@ -29,6 +29,10 @@ int has_unix(int type) {
     return 1;
 }
 
+void waiting_pipe(ferry_fd fds[2]) {
+    plain_pipe(fds);
+}
+
 int has_links(void) {
     return 1;
 }

@@ -13,6 +13,8 @@
 #include <winioctl.h>
 #include <winternl.h>
 
+#include "support.h"
+
 #define SHARED (FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
 
 posix_fd posix_open(const char *path, int how, ...);
@@ -133,13 +135,13 @@ posix_fd posix_dup2(posix_fd fd, posix_fd number) {
 }
 
 /* As many bytes as a pipe of Linux holds. */
-int posix_pipe(posix_fd fds[2]) {
+static int pipe_open(posix_fd fds[2], DWORD reader) {
     static LONG count;
     wchar_t name[80];
     swprintf(name, 80, L"\\\\.\\pipe\\ferry-test-%lu-%ld", (unsigned long)GetCurrentProcessId(),
              InterlockedIncrement(&count));
     HANDLE reads = CreateNamedPipeW(
-        name, PIPE_ACCESS_INBOUND | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE,
+        name, PIPE_ACCESS_INBOUND | reader | FILE_FLAG_FIRST_PIPE_INSTANCE,
         PIPE_TYPE_BYTE | PIPE_REJECT_REMOTE_CLIENTS, 1, 65536, 65536, 0, NULL);
     if (reads == INVALID_HANDLE_VALUE) return failed();
     HANDLE writes = CreateFileW(name, GENERIC_WRITE | FILE_READ_ATTRIBUTES, 0, NULL, OPEN_EXISTING,
@@ -154,6 +156,14 @@ int posix_pipe(posix_fd fds[2]) {
     mark_open(fds[0], 0);
     mark_open(fds[1], FLAG_WRONLY);
     return 0;
+}
+
+int posix_pipe(posix_fd fds[2]) {
+    return pipe_open(fds, FILE_FLAG_OVERLAPPED);
+}
+
+void waiting_pipe(posix_fd fds[2]) {
+    if (pipe_open(fds, 0) != 0) fail_msg("making a pipe: error %d", errno);
 }
 
 /* A copy with a number from which on nothing else is likely to be: as many copies as it takes. */
