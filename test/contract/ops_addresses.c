@@ -248,14 +248,15 @@ static void ops_address_of_sockets(void **state) {
     close_far(fds[0]);
     close_far(fds[1]);
 
-    need_unix(SOCK_STREAM);
-    snprintf(text, sizeof text, "unix:%s", temp_path("named"));
-    assert_int_equal(ferry_addr_parse(&addr, text), 0);
-    assert_int_equal(ferry_listen(loop, &listener, &addr, 0), 0);
-    assert_int_equal(ferry_local_addr(loop, listener, &local), 0);
-    ferry_addr_format(&local, back, sizeof back);
-    assert_string_equal(text, back);
-    close_near(loop, listener);
+    if (!omits_unix(SOCK_STREAM)) {
+        snprintf(text, sizeof text, "unix:%s", temp_path("named"));
+        assert_int_equal(ferry_addr_parse(&addr, text), 0);
+        assert_int_equal(ferry_listen(loop, &listener, &addr, 0), 0);
+        assert_int_equal(ferry_local_addr(loop, listener, &local), 0);
+        ferry_addr_format(&local, back, sizeof back);
+        assert_string_equal(text, back);
+        close_near(loop, listener);
+    }
     finish(loop);
 }
 

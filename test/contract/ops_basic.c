@@ -294,7 +294,6 @@ static void ops_again(void **state) {
 
 static void ops_forget(void **state) {
     (void)state;
-    differs_on_wine("Wine cannot take a handle off its port");
     ferry_loop *loop = test_loop(), *other = test_loop();
     ferry_fd fds[2];
     char buf[4];
@@ -307,10 +306,14 @@ static void ops_forget(void **state) {
     assert_int_equal(ferry_forget(loop, fds[0]), 0);
     assert_int_equal(ferry_forget(loop, fds[0]), 0); /* nothing is known of it, and it is open */
     /* Open still, and any loop's now. */
-    ferry_recv(other, &q.op, fds[0], buf, 4, 0, probe_done);
-    plain_send(fds[1], "two", 3);
-    expect(other, &q, 3);
-    close_near(other, fds[0]);
+    if (omits_on_wine("Wine cannot take a handle off its port")) {
+        close_far(fds[0]);
+    } else {
+        ferry_recv(other, &q.op, fds[0], buf, 4, 0, probe_done);
+        plain_send(fds[1], "two", 3);
+        expect(other, &q, 3);
+        close_near(other, fds[0]);
+    }
     close_far(fds[1]);
     finish(other);
     finish(loop);

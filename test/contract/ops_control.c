@@ -22,32 +22,35 @@ static int add_number(ferry_msg *msg, enum ferry_control_kind kind, enum ferry_f
 
 static void ops_control_reads_what_it_wrote(void **state) {
     (void)state;
-    need_passing();
+    int passing = !omits_on_windows("no descriptors and credentials, and no classes, on Windows");
     struct letter l;
     ferry_control item;
     const ferry_fd fds[3] = {4, 5, 6};
     letter_write(&l, "");
-    letter_enclose(&l, fds, 3);
+    if (passing) letter_enclose(&l, fds, 3);
     item = (ferry_control){
         .kind = FERRY_CONTROL_CREDENTIALS, .pid = 77, .user = 4000000000u, .group = 8};
-    assert_int_equal(ferry_control_add(&l.msg, &item), 0);
+    assert_int_equal(ferry_control_add(&l.msg, &item), passing ? 0 : FERRY_ENOTSUP);
     item = (ferry_control){.kind = FERRY_CONTROL_PACKET, .interface_index = 3};
     assert_int_equal(ferry_addr_parse(&item.local, "[2001:db8::9]:0"), 0);
     assert_int_equal(ferry_control_add(&l.msg, &item), 0);
     assert_int_equal(add_number(&l.msg, FERRY_CONTROL_HOPS, FERRY_INET, 9), 0);
-    assert_int_equal(add_number(&l.msg, FERRY_CONTROL_CLASS, FERRY_INET6, 255), 0);
+    int error = add_number(&l.msg, FERRY_CONTROL_CLASS, FERRY_INET6, 255);
+    assert_int_equal(error, passing ? 0 : FERRY_ENOTSUP);
     assert_int_equal(add_number(&l.msg, FERRY_CONTROL_SEGMENT, 0, 65535), 0);
     item = (ferry_control){
         .kind = FERRY_CONTROL_OTHER, .level = 1234, .type = 5, .data = "five!", .len = 5};
     assert_int_equal(ferry_control_add(&l.msg, &item), 0);
 
-    assert_true(letter_find(&l, FERRY_CONTROL_FDS, &item));
-    assert_int_equal(item.count, 3);
-    assert_memory_equal(item.fds, fds, sizeof fds);
-    assert_true(letter_find(&l, FERRY_CONTROL_CREDENTIALS, &item));
-    assert_int_equal(item.pid, 77);
-    assert_int_equal(item.user, 4000000000u);
-    assert_int_equal(item.group, 8);
+    if (passing) {
+        assert_true(letter_find(&l, FERRY_CONTROL_FDS, &item));
+        assert_int_equal(item.count, 3);
+        assert_memory_equal(item.fds, fds, sizeof fds);
+        assert_true(letter_find(&l, FERRY_CONTROL_CREDENTIALS, &item));
+        assert_int_equal(item.pid, 77);
+        assert_int_equal(item.user, 4000000000u);
+        assert_int_equal(item.group, 8);
+    }
     assert_true(letter_find(&l, FERRY_CONTROL_PACKET, &item));
     assert_int_equal(item.family, FERRY_INET6);
     assert_int_equal(item.interface_index, 3);
@@ -57,9 +60,11 @@ static void ops_control_reads_what_it_wrote(void **state) {
     assert_true(letter_find(&l, FERRY_CONTROL_HOPS, &item));
     assert_int_equal(item.family, FERRY_INET);
     assert_int_equal(item.number, 9);
-    assert_true(letter_find(&l, FERRY_CONTROL_CLASS, &item));
-    assert_int_equal(item.family, FERRY_INET6);
-    assert_int_equal(item.number, 255);
+    assert_int_equal(letter_find(&l, FERRY_CONTROL_CLASS, &item), passing);
+    if (passing) {
+        assert_int_equal(item.family, FERRY_INET6);
+        assert_int_equal(item.number, 255);
+    }
     assert_true(letter_find(&l, FERRY_CONTROL_SEGMENT, &item));
     assert_int_equal(item.number, 65535);
     assert_true(letter_find(&l, FERRY_CONTROL_OTHER, &item));
@@ -69,14 +74,25 @@ static void ops_control_reads_what_it_wrote(void **state) {
     assert_memory_equal(item.data, "five!", 5);
 }
 
+/* Descriptors, or what takes the same room where none are passed. */
+static ferry_control anything(const ferry_fd *fds, size_t count) {
+    if (TEST_WINDOWS) {
+        return (ferry_control){.kind = FERRY_CONTROL_OTHER,
+                               .level = 1234,
+                               .type = 5,
+                               .data = fds,
+                               .len = count * sizeof *fds};
+    }
+    return (ferry_control){.kind = FERRY_CONTROL_FDS, .fds = fds, .count = count};
+}
+
 /* The words that the header counts are enough, and one less is not. */
 static void ops_control_room(void **state) {
     (void)state;
-    need_passing();
     const ferry_fd fds[FERRY_CONTROL_FDS_MAX] = {1};
     uint64_t control[FERRY_CONTROL_WORDS(sizeof fds)];
     for (size_t count = 1; count <= FERRY_CONTROL_FDS_MAX; count += 63) {
-        const ferry_control item = {.kind = FERRY_CONTROL_FDS, .fds = fds, .count = count};
+        const ferry_control item = anything(fds, count);
         size_t room = FERRY_CONTROL_WORDS(count * sizeof *fds) * sizeof *control;
         ferry_msg msg = {.control = control, .control_room = room};
         assert_int_equal(ferry_control_add(&msg, &item), 0);
@@ -88,7 +104,7 @@ static void ops_control_room(void **state) {
         assert_int_equal(msg.control_len, 0);
     }
     ferry_msg none = {.vecs = NULL};
-    const ferry_control item = {.kind = FERRY_CONTROL_FDS, .fds = fds, .count = 1};
+    const ferry_control item = anything(fds, 1);
     assert_int_equal(ferry_control_add(&none, &item), FERRY_EOVERFLOW);
 }
 
@@ -138,12 +154,12 @@ static void ops_control_refuses(void **state) {
 /* Whatever lies there, going through it ends and reads nothing beyond it. */
 static void ops_control_of_garbage(void **state) {
     (void)state;
-    need_passing();
     struct letter l;
     const ferry_fd fds[5] = {1, 2, 3, 4, 5};
+    const ferry_control first = anything(fds, 5);
     for (unsigned round = 0; round < 3000; round++) {
         letter_write(&l, "");
-        letter_enclose(&l, fds, 5);
+        assert_int_equal(ferry_control_add(&l.msg, &first), 0);
         assert_int_equal(add_number(&l.msg, FERRY_CONTROL_SEGMENT, 0, 1), 0);
         size_t len = (round / 3) % (l.msg.control_len + 1);
         unsigned char *copy = malloc(len + 1); /* so that AddressSanitizer sees the end */

@@ -245,7 +245,6 @@ static void ops_udp_refused(void **state) {
 /* What ferry_socket() makes is what was asked for, and not inherited by executed programs. */
 static void ops_socket_of_each_kind(void **state) {
     (void)state;
-    need_unix(SOCK_DGRAM);
     ferry_loop *loop = test_loop();
     const enum ferry_family of[] = {FERRY_INET, FERRY_UNIX};
     const enum ferry_socket_type types[] = {FERRY_STREAM, FERRY_DATAGRAM, FERRY_SEQPACKET};
@@ -257,15 +256,19 @@ static void ops_socket_of_each_kind(void **state) {
             struct sockaddr_storage name;
             int type = 0;
             socklen_t len = sizeof type, name_len = sizeof name;
-            if (types[t] == FERRY_SEQPACKET && !TEST_SEQPACKET) {
+            int missing = types[t] == FERRY_SEQPACKET && !TEST_SEQPACKET;
+            if (of[f] == FERRY_UNIX && !missing) missing = omits_unix(system_types[t]);
+            if (missing) {
                 assert_true(ferry_socket(loop, &fd, of[f], types[t]) < 0);
                 continue;
             }
             assert_int_equal(ferry_socket(loop, &fd, of[f], types[t]), 0);
             assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len), 0);
             assert_int_equal(type, system_types[t]);
-            assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &name_len), 0);
-            assert_int_equal(name.ss_family, of[f] == FERRY_INET ? AF_INET : AF_UNIX);
+            if (!TEST_WINDOWS) { /* where it has no name before it is bound */
+                assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &name_len), 0);
+                assert_int_equal(name.ss_family, of[f] == FERRY_INET ? AF_INET : AF_UNIX);
+            }
             assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
             close_near(loop, fd);
         }

@@ -45,6 +45,7 @@ static void network_find(void) {
         if (!TEST_LOOPBACK_IS_NET) network.other = NULL;
     }
     assert_true(network.index > 0);
+    if (omits_on_wine("Wine takes no numbers of interfaces")) network.index = 0;
 }
 
 static void stand_open(struct stand *s, ferry_loop *loop, int inet6) {
@@ -57,8 +58,8 @@ static void stand_open(struct stand *s, ferry_loop *loop, int inet6) {
     snprintf(text, sizeof text, inet6 ? "[ff15::7:%u]:%u" : "239.255.7.%u:%u",
              (unsigned)getpid() % 250 + 1, ferry_addr_port(&any));
     assert_int_equal(ferry_addr_parse(&s->group, text), 0);
-    assert_int_equal(
-        ferry_socket_set(loop, s->sender, FERRY_OPT_MULTICAST_INTERFACE, network.index), 0);
+    int error = ferry_socket_set(loop, s->sender, FERRY_OPT_MULTICAST_INTERFACE, network.index);
+    if (network.index != 0) assert_int_equal(error, 0);
 }
 
 static void stand_close(struct stand *s) {
@@ -125,7 +126,7 @@ static void ops_multicast_join_and_leave(void **state) {
         (void)ferry_addr_format(&s.group, group, sizeof group);
         strcpy(strrchr(group, ':'), ":0");
         assert_string_equal(to, group); /* the group, from which nobody answers */
-        assert_int_equal(item.interface_index, network.index);
+        if (network.index != 0) assert_int_equal(item.interface_index, network.index);
         if (inet6) assert_int_equal(item.local.len, 0);
 
         assert_int_equal(leave(&s, NULL), 0);
@@ -207,7 +208,6 @@ static void ops_multicast_options(void **state) {
 
 static void ops_multicast_bad_input(void **state) {
     (void)state;
-    differs_on_wine("Wine takes no numbers of interfaces");
     static struct stand s;
     network_find();
     ferry_loop *loop = test_loop();

@@ -54,11 +54,28 @@ static const struct {
 
 #define ROWS (sizeof rows / sizeof rows[0])
 
+/* Those that Windows has not at all, or not in all its versions. */
+static int may_be_missing(enum ferry_option option) {
+    static const enum ferry_option missing[] = {
+        FERRY_OPT_REUSE_PORT,       FERRY_OPT_CLASS,
+        FERRY_OPT_KEEPALIVE_IDLE_S, FERRY_OPT_KEEPALIVE_INTERVAL_S,
+        FERRY_OPT_KEEPALIVE_COUNT,  FERRY_OPT_UDP_SEGMENT_BYTES,
+        FERRY_OPT_UDP_GRO,          FERRY_OPT_PASS_CREDENTIALS};
+    for (size_t i = 0; TEST_WINDOWS && i < sizeof missing / sizeof missing[0]; i++) {
+        if (missing[i] == option) return 1;
+    }
+    return 0;
+}
+
 static void row_check(ferry_loop *loop, ferry_fd fd, int sort, size_t i) {
     int64_t value = 0;
     int set = ferry_socket_set(loop, fd, rows[i].option, rows[i].value);
     int get = ferry_socket_get(loop, fd, rows[i].option, &value);
     int wrong = ferry_socket_set(loop, fd, rows[i].option, rows[i].wrong);
+    if (set == FERRY_ENOTSUP && may_be_missing(rows[i].option)) {
+        assert_int_equal(get, FERRY_ENOTSUP);
+        return;
+    }
     if (!(rows[i].has & sort)) {
         if (set != FERRY_ENOPROTOOPT || get != FERRY_ENOPROTOOPT || wrong != FERRY_ENOPROTOOPT) {
             fail_msg("row %zu, socket %d: %s, %s", i, sort, ferry_error_name(set),
@@ -80,7 +97,6 @@ static void row_check(ferry_loop *loop, ferry_fd fd, int sort, size_t i) {
 
 static void ops_options_on_every_socket(void **state) {
     (void)state;
-    differs_on_wine("Wine has not all of the options");
     ferry_loop *loop = test_loop();
     static const struct {
         enum ferry_family family;
@@ -95,6 +111,8 @@ static void ops_options_on_every_socket(void **state) {
                    {FERRY_UNIX, FERRY_SEQPACKET, UNIX_MESSAGES}};
     for (size_t s = 0; s < sizeof sockets / sizeof sockets[0]; s++) {
         if (sockets[s].type == FERRY_SEQPACKET && !TEST_SEQPACKET) continue;
+        int type = sockets[s].type == FERRY_STREAM ? SOCK_STREAM : SOCK_DGRAM;
+        if (sockets[s].family == FERRY_UNIX && omits_unix(type)) continue;
         ferry_fd fd = FERRY_FD_NONE;
         int error = ferry_socket(loop, &fd, sockets[s].family, sockets[s].type);
         if (error == FERRY_EAFNOSUPPORT && sockets[s].family == FERRY_INET6) continue;
@@ -287,8 +305,8 @@ static void ops_options_v6only(void **state) {
 /* A linger of 0 means a reset, and it is not held up by input that lies unread. */
 static void ops_options_linger_of_0_resets(void **state) {
     (void)state;
-    differs_on_wine("Wine takes a reset before the receive for the end of the stream");
     ferry_loop *loop = test_loop();
+    int told = !omits_on_wine("Wine takes a reset before the receive for the end of the stream");
     for (int unread = 0; unread < 2; unread++) {
         ferry_fd fds[2];
         char buf[8];
@@ -304,7 +322,7 @@ static void ops_options_linger_of_0_resets(void **state) {
         assert_true(clock_ns() - start_ns < SECOND * TEST_STRETCH);
         while (far_take(fds[1], buf, sizeof buf, &ended) > 0) {
         }
-        assert_int_equal(ended, ECONNRESET);
+        if (told) assert_int_equal(ended, ECONNRESET);
         close_far(fds[1]);
     }
     finish(loop);

@@ -88,7 +88,6 @@ static void ops_poll_waits(void **state) {
 
 static void ops_poll_tells_of_the_end(void **state) {
     (void)state;
-    differs_on_windows("a pair of streams is TCP, which has an end and no hang-up");
     ferry_loop *loop = test_loop();
     ferry_fd reads[2], writes[2], fds[2];
     plain_pipe(reads);
@@ -105,9 +104,15 @@ static void ops_poll_tells_of_the_end(void **state) {
     plain_send(fds[1], "x", 1);
     assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
     poll_expect(loop, fds[0], FERRY_POLL_IN, FERRY_POLL_IN);
+    if (omits_on_wine("Wine tells of the end once all that came before it is read")) {
+        char byte;
+        plain_recv(fds[0], &byte, 1);
+    }
     poll_expect(loop, fds[0], FERRY_POLL_IN | FERRY_POLL_RDHUP, FERRY_POLL_IN | FERRY_POLL_RDHUP);
     close_far(fds[1]);
-    poll_expect(loop, fds[0], FERRY_POLL_HUP | FERRY_POLL_ERR, FERRY_POLL_HUP);
+    if (!omits_on_windows("a pair of streams is TCP, which has an end and no hang-up")) {
+        poll_expect(loop, fds[0], FERRY_POLL_HUP | FERRY_POLL_ERR, FERRY_POLL_HUP);
+    }
     close_far(fds[0]);
     close_far(reads[0]);
     close_far(writes[1]);
@@ -372,20 +377,22 @@ static void contract_14_poll_that_is_always_ready(void **state) {
 /* What would be told for ever is the last. */
 static void ops_poll_multi_ends_with_what_stays(void **state) {
     (void)state;
-    differs_on_windows("a pair of streams is TCP, which has an end and no hang-up");
     ferry_loop *loop = test_loop();
     const struct {
         unsigned events;
         int64_t last;
         int how; /* shutdown's, -1: close */
     } rows[] = {
+        {FERRY_POLL_IN | FERRY_POLL_RDHUP, FERRY_POLL_IN | FERRY_POLL_RDHUP, SHUT_WR},
+        {FERRY_POLL_RDHUP, FERRY_POLL_RDHUP, SHUT_WR},
         {FERRY_POLL_IN, FERRY_POLL_IN | FERRY_POLL_HUP, -1},
         {FERRY_POLL_PRIORITY, FERRY_POLL_HUP, -1},
         {0, FERRY_POLL_HUP, -1},
-        {FERRY_POLL_IN | FERRY_POLL_RDHUP, FERRY_POLL_IN | FERRY_POLL_RDHUP, SHUT_WR},
-        {FERRY_POLL_RDHUP, FERRY_POLL_RDHUP, SHUT_WR},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].how < 0 &&
+            omits_on_windows("a pair of streams is TCP, which has an end and no hang-up"))
+            break;
         ferry_fd fds[2];
         unix_pair(fds, SOCK_STREAM);
         struct watcher w = {.loop = loop, .fd = fds[0]};
@@ -431,7 +438,6 @@ static void half_closed(ferry_loop *loop, unsigned events, unsigned flags) {
 
 static void ops_poll_of_what_is_half_closed(void **state) {
     (void)state;
-    differs_on_windows("a pair of streams is TCP, which has an end and no hang-up");
     ferry_loop *loop = test_loop();
     half_closed(loop, FERRY_POLL_OUT, 0);
     half_closed(loop, FERRY_POLL_OUT | FERRY_POLL_PRIORITY, FERRY_MULTI);

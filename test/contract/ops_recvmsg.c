@@ -47,7 +47,6 @@ static void ops_recvmsg_tells_who_sent_it(void **state) {
 /* Without an address, and with an empty one, a connected socket's peer is meant. */
 static void ops_sendmsg_to_the_connected_peer(void **state) {
     (void)state;
-    differs_on_wine("Wine has another error for a datagram without a destination");
     ferry_loop *loop = test_loop();
     ferry_addr addr, client_addr;
     ferry_fd server = udp_at(loop, "127.0.0.1:0", &addr);
@@ -56,7 +55,8 @@ static void ops_sendmsg_to_the_connected_peer(void **state) {
     struct letter out, in;
     letter_write(&out, "to whom?");
     letter_send(loop, &out, client, 0);
-    expect_all(loop, &out.p, FERRY_EDESTADDRREQ, 0, 0);
+    const char *differs = "Wine has another error for a datagram without a destination";
+    expect_all(loop, &out.p, omits_on_wine(differs) ? FERRY_EINVAL : FERRY_EDESTADDRREQ, 0, 0);
     ferry_connect(loop, &connect.op, client, &addr, 0, probe_done);
     expect(loop, &connect, 0);
     for (int i = 0; i < 2; i++) {

@@ -33,7 +33,7 @@ static int64_t resolve(ferry_loop *loop, const ferry_query *query, ferry_addr *a
 
 static void ops_resolve_figures(void **state) {
     (void)state;
-    differs_on_wine("Wine has an error of its own for a name that has no such address");
+    int differs = omits_on_wine("Wine has another answer for what is no such address");
     char scoped[60], want[64];
     snprintf(scoped, sizeof scoped, "fe80::1%%%s", TEST_LOOPBACK);
     snprintf(want, sizeof want, "[%s]:1", scoped);
@@ -71,7 +71,7 @@ static void ops_resolve_figures(void **state) {
         if (cases[i].want != NULL) {
             assert_int_equal(result, 1);
             text_is(&addrs[0], cases[i].want);
-        } else if (result != FERRY_ENONAME) {
+        } else if (!differs && result != FERRY_ENONAME) {
             fail_msg("%s: %s", cases[i].host, ferry_error_name(result));
         }
         assert_int_equal(addrs[1].len, UINT32_MAX);

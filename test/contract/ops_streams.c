@@ -76,9 +76,9 @@ static void echo(ferry_loop *loop, const struct connection *c) {
 
 static void ops_stream_of_each_family(void **state) {
     (void)state;
-    need_unix(SOCK_STREAM);
     ferry_loop *loop = test_loop();
     for (size_t i = 0; i < 3; i++) {
+        if (families[i] == FERRY_UNIX && omits_unix(SOCK_STREAM)) continue;
         ferry_addr addr, own;
         struct connection c;
         ferry_fd listener = listen_on(loop, families[i], &addr);

@@ -249,7 +249,6 @@ static void contract_07_number_is_reused_in_the_callback(void **state) {
 
 static void contract_07_forget_lets_go(void **state) {
     (void)state;
-    differs_on_wine("Wine cannot take a handle off its port");
     struct probe p = {.calls = 0};
     char buf[8];
     ferry_fd fds[2];
@@ -267,11 +266,13 @@ static void contract_07_forget_lets_go(void **state) {
 
     memset(&p, 0, sizeof p);
     plain_send(fds[1], "two", 3);
-    ferry_recv(second, &p.op, fds[0], buf, 8, 0, probe_done);
-    run_done(second);
-    probe_check(&p, 3);
-    assert_memory_equal(buf, "two", 3);
-    assert_int_equal(ferry_forget(second, fds[0]), 0);
+    if (!omits_on_wine("Wine cannot take a handle off its port")) {
+        ferry_recv(second, &p.op, fds[0], buf, 8, 0, probe_done);
+        run_done(second);
+        probe_check(&p, 3);
+        assert_memory_equal(buf, "two", 3);
+        assert_int_equal(ferry_forget(second, fds[0]), 0);
+    }
     close(fds[0]);
     close(fds[1]);
     test_close(first);

@@ -183,7 +183,6 @@ static void contract_09_connect_holds_both_lanes(void **state) {
 
 static void contract_09_failed_connect_ends_what_waits(void **state) {
     (void)state;
-    differs_on_wine("Wine connects no socket again that was refused");
     struct probe p = {.calls = 0}, waiting[4] = {{.calls = 0}}, second = {.calls = 0};
     char buf[4] = "abc";
     ferry_addr nobody, addr;
@@ -204,13 +203,15 @@ static void contract_09_failed_connect_ends_what_waits(void **state) {
         assert_true(p.order < waiting[i].order);
     }
     /* The socket is not spoilt by it: it may be connected to somebody else. */
-    ferry_connect(loop, &second.op, fd, &addr, 0, probe_done);
-    run_done(loop);
-    probe_check(&second, 0);
-    memset(&p, 0, sizeof p);
-    ferry_send(loop, &p.op, fd, buf, 3, 0, probe_done);
-    run_done(loop);
-    probe_check(&p, 3);
+    if (!omits_on_wine("Wine connects no socket again that was refused")) {
+        ferry_connect(loop, &second.op, fd, &addr, 0, probe_done);
+        run_done(loop);
+        probe_check(&second, 0);
+        memset(&p, 0, sizeof p);
+        ferry_send(loop, &p.op, fd, buf, 3, 0, probe_done);
+        run_done(loop);
+        probe_check(&p, 3);
+    }
     test_close(loop);
     close(fd);
     close(listener);

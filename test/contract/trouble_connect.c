@@ -28,7 +28,6 @@ static ferry_fd connect_ends(ferry_loop *loop, enum ferry_family family, const f
 
 static void trouble_connect_refused(void **state) {
     (void)state;
-    differs_on_wine("Wine connects no socket again that was refused");
     ferry_loop *loop = test_loop();
     ferry_addr addr, live;
     ferry_fd dead = dead_address(&addr);
@@ -38,7 +37,8 @@ static void trouble_connect_refused(void **state) {
     ferry_fd listener = tcp_listener(&live);
     struct probe again = {.calls = 0};
     ferry_connect(loop, &again.op, fd, &live, 0, probe_done);
-    expect_all(loop, &again, 0, 0, 0);
+    if (omits_on_wine("Wine connects no socket again that was refused")) probe_wait(loop, &again);
+    else expect_all(loop, &again, 0, 0, 0);
     close_near(loop, fd);
     close_far(dead);
     close_far(listener);
@@ -141,7 +141,6 @@ static void trouble_address_lengths(void **state) {
 
 static void trouble_address_families(void **state) {
     (void)state;
-    differs_on_wine("Wine has another error for a family that does not fit");
     ferry_loop *loop = test_loop();
     ferry_addr addr, strange;
     ferry_fd listener = tcp_listener(&addr), fd = FERRY_FD_NONE;
@@ -151,10 +150,16 @@ static void trouble_address_families(void **state) {
     memset(&strange, 0, sizeof strange);
     strange.len = sizeof unknown;
     memcpy(strange.data.bytes, &unknown, sizeof unknown);
-    close_near(loop, connect_ends(loop, FERRY_INET, &strange, FERRY_EAFNOSUPPORT));
+    int64_t unknown_family = FERRY_EAFNOSUPPORT;
+    if (omits_on_wine("Wine has another error for a family that does not fit")) {
+        unknown_family = FERRY_EADDRNOTAVAIL;
+    }
+    close_near(loop, connect_ends(loop, FERRY_INET, &strange, unknown_family));
     assert_int_equal(ferry_listen(loop, &fd, &strange, 0), FERRY_EAFNOSUPPORT);
     /* An address of one family for a socket of another. */
-    close_near(loop, connect_ends(loop, FERRY_UNIX, &addr, FERRY_EINVAL));
+    if (!omits_unix(SOCK_STREAM)) {
+        close_near(loop, connect_ends(loop, FERRY_UNIX, &addr, FERRY_EINVAL));
+    }
     close_far(listener);
     finish(loop);
 }
@@ -191,7 +196,7 @@ static void trouble_connect_twice(void **state) {
 
 static void trouble_not_connected(void **state) {
     (void)state;
-    differs_on_wine("Wine tells of a socket that was never connected as of a reset");
+    int told = !omits_on_wine("Wine tells of a socket that was never connected as of a reset");
     ferry_loop *loop = test_loop();
     struct probe p[6];
     char buf[4] = "abc";
@@ -204,11 +209,11 @@ static void trouble_not_connected(void **state) {
     ferry_shutdown(loop, &p[1].op, fd, FERRY_SHUT_WRITE, 0, probe_done);
     expect_all(loop, &p[1], FERRY_ENOTCONN, 0, 0);
     ferry_send(loop, &p[2].op, fd, buf, 3, 0, probe_done);
-    expect_all(loop, &p[2], FERRY_EPIPE, 0, 0);
+    expect_all(loop, &p[2], told ? FERRY_EPIPE : FERRY_ECONNRESET, 0, 0);
     ferry_accept(loop, &p[3].op, fd, NULL, 0, probe_done);
     expect_all(loop, &p[3], FERRY_EINVAL, 0, 0);
     ferry_send(loop, &p[4].op, udp, buf, 3, 0, probe_done);
-    expect_all(loop, &p[4], FERRY_EDESTADDRREQ, 0, 0);
+    expect_all(loop, &p[4], told ? FERRY_EDESTADDRREQ : FERRY_EINVAL, 0, 0);
     ferry_accept(loop, &p[5].op, udp, NULL, 0, probe_done);
     expect_all(loop, &p[5], FERRY_ENOTSUP, 0, 0);
     assert_int_equal(ferry_peer_addr(loop, fd, &addr), FERRY_ENOTCONN);
@@ -219,7 +224,6 @@ static void trouble_not_connected(void **state) {
 
 static void trouble_bind_and_listen(void **state) {
     (void)state;
-    need_unix(SOCK_STREAM);
     ferry_loop *loop = test_loop();
     ferry_addr taken, elsewhere;
     ferry_fd listener = tcp_listener(&taken), fd = FERRY_FD_NONE;
@@ -233,6 +237,11 @@ static void trouble_bind_and_listen(void **state) {
     assert_int_equal(ferry_bind(loop, fd, &elsewhere), FERRY_EADDRNOTAVAIL);
     close_near(loop, fd);
 
+    if (omits_unix(SOCK_STREAM)) {
+        close_far(listener);
+        finish(loop);
+        return;
+    }
     /* A path that is taken, and one whose directory is not there. */
     char text[360];
     snprintf(text, sizeof text, "unix:%s", temp_path("taken"));

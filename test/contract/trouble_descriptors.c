@@ -161,8 +161,9 @@ static void trouble_not_a_socket(void **state) {
     socket_operations_end(loop, fds[0], FERRY_ENOTSOCK);
     socket_operations_end(loop, fds[1], FERRY_ENOTSOCK);
     ferry_addr addr;
-    differs_on_wine("Wine has another error for what is no socket");
-    assert_int_equal(ferry_local_addr(loop, file, &addr), FERRY_ENOTSOCK);
+    int error = ferry_local_addr(loop, file, &addr);
+    if (omits_on_wine("Wine has another error for what is no socket")) assert_true(error < 0);
+    else assert_int_equal(error, FERRY_ENOTSOCK);
     assert_int_equal(ferry_peer_addr(loop, file, &addr), FERRY_ENOTSOCK);
     close_near(loop, file);
     close_near(loop, fds[0]);

@@ -138,7 +138,7 @@ static void trouble_edge_of_urgent_data(void **state) {
  */
 static void trouble_accept_beside_a_receive(void **state) {
     (void)state;
-    differs_on_wine("Wine lets a receive on a listener wait");
+    int waits = omits_on_wine("Wine lets a receive on a listener wait");
     ferry_loop *loop = test_loop();
     ferry_addr addr;
     ferry_fd fds[2], listener = tcp_listener(&addr);
@@ -147,7 +147,11 @@ static void trouble_accept_beside_a_receive(void **state) {
     struct probe accept = {.calls = 0}, recv = {.calls = 0};
     ferry_accept(loop, &accept.op, listener, NULL, 0, probe_done);
     ferry_recv(loop, &recv.op, listener, &byte, 1, 0, probe_done);
-    expect(loop, &recv, FERRY_ENOTCONN);
+    if (waits) {
+        run_for(loop, 5 * MS);
+        ferry_cancel(loop, &recv.op);
+    }
+    expect(loop, &recv, waits ? FERRY_ECANCELED : FERRY_ENOTCONN);
     assert_int_equal(accept.calls, 0);
     ferry_cancel(loop, &accept.op);
     expect(loop, &accept, FERRY_ECANCELED);

@@ -180,6 +180,7 @@ static void trouble_read_past_the_end(void **state) {
 /* A range of addresses as long as asked with two megabytes of memory behind all of it, so that
  * gigabytes can be read without having them. */
 static char *folded_map(size_t len) {
+    if (TEST_WINDOWS) return vast_map(len); /* which may be read without being there */
     size_t fold = 2 * MIB;
     ferry_fd fd = temp_file("fold", 0, 0);
     assert_int_equal(ftruncate(fd, (off_t)fold), 0);
@@ -230,6 +231,7 @@ static void trouble_length_vast_is_short(void **state) {
 
 static void trouble_length_vast_read(void **state) {
     (void)state;
+    differs_on_windows("no file without an end on Windows");
     ferry_loop *loop = test_loop();
     size_t len = 2 * GIB + MIB + 123;
     char *folded = folded_map(len);
@@ -318,6 +320,6 @@ const struct contract_test trouble_lengths_tests[] = {
     {"trouble_length_vast_is_short", trouble_length_vast_is_short, 0},
     {"trouble_length_vast_read", trouble_length_vast_read, 0},
     {"trouble_length_vast_write", trouble_length_vast_write, 0},
-    {"trouble_length_vast_send", trouble_length_vast_send, 60},
+    {"trouble_length_vast_send", trouble_length_vast_send, 120},
     {NULL, NULL, 0},
 };

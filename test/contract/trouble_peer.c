@@ -41,7 +41,6 @@ static void contract_12_reset_while_recv_waits(void **state) {
 
 static void contract_12_reset_before_recv(void **state) {
     (void)state;
-    differs_on_wine("Wine takes a reset before the receive for the end of the stream");
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     char buf[8];
@@ -49,7 +48,12 @@ static void contract_12_reset_before_recv(void **state) {
     tcp_pair(loop, fds);
     reset_far(fds[1]);
     ferry_recv(loop, &p.op, fds[0], buf, 8, 0, probe_done);
-    expect_all(loop, &p, FERRY_ECONNRESET, 0, 0);
+    if (omits_on_wine("Wine takes a reset before the receive for the end of the stream")) {
+        probe_wait(loop, &p);
+        assert_true(p.result == 0 || p.result == FERRY_ECONNRESET);
+    } else {
+        expect_all(loop, &p, FERRY_ECONNRESET, 0, 0);
+    }
     close_near(loop, fds[0]);
     finish(loop);
 }

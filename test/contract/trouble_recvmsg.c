@@ -51,14 +51,14 @@ static void trouble_message_bad_input(void **state) {
                        .control_room = 16,
                        .control_len = 16};
     refused(loop, fds[0], &askew, FERRY_EINVAL, FERRY_EINVAL);
-    differs_on_wine("Wine sends no control data");
+    int sends = !omits_on_wine("Wine sends no control data");
     ferry_msg over = {
         .vecs = &vec, .count = 1, .control = control, .control_room = 16, .control_len = 24};
-    refused(loop, fds[0], &over, 0, FERRY_EINVAL);
+    if (sends) refused(loop, fds[0], &over, 0, FERRY_EINVAL);
     const ferry_msg garbage = {
         .vecs = &vec, .count = 1, .control = control, .control_room = 32, .control_len = 32};
     ferry_msg copy = garbage; /* zeros are no control data */
-    refused(loop, fds[0], &copy, 0, FERRY_EINVAL);
+    if (sends) refused(loop, fds[0], &copy, 0, FERRY_EINVAL);
     ferry_addr *addrs[] = {&small, &large, &cut};
     for (int i = 0; i < 3; i++) {
         ferry_msg strange = {.vecs = &vec, .count = 1, .addr = addrs[i]};
@@ -72,7 +72,7 @@ static void trouble_message_bad_input(void **state) {
 /* Memory that is not there: the error, and the socket goes on. */
 static void trouble_message_bad_memory(void **state) {
     (void)state;
-    differs_on_wine("Wine sends no control data");
+    int sends = !omits_on_wine("Wine sends no control data");
     ferry_loop *loop = test_loop();
     ferry_fd fds[2];
     struct letter out, in;
@@ -82,8 +82,8 @@ static void trouble_message_bad_memory(void **state) {
     letter_write(&out, "message");
     out.msg.control = none;
     out.msg.control_room = out.msg.control_len = 32;
-    letter_send(loop, &out, fds[0], 0);
-    expect(loop, &out.p, FERRY_EFAULT);
+    if (sends) letter_send(loop, &out, fds[0], 0);
+    if (sends) expect(loop, &out.p, FERRY_EFAULT);
     letter_write(&out, "message");
     out.vecs[1].data = none;
     letter_send(loop, &out, fds[0], 0);
