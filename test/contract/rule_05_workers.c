@@ -462,6 +462,7 @@ static void contract_05_the_signal_is_chosen(void **state) {
 /* Somebody waits for the same signal: deliveries are the program's alone, and are all told. */
 static void contract_05_the_signal_is_waited_for(void **state) {
     (void)state;
+    differs_on_windows("there is no signal in it on Windows");
     for (int first = 0; first < 2; first++) {
         struct probe p = {.calls = 0};
         ferry_loop *loop = test_loop();
