@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "internal.h"
+#include "portable.h"
 #include "tables.h"
 #include "trouble_stage.h"
 
@@ -21,7 +22,8 @@
 /* ---- Ten thousand, one in a hundred active ------------------------------------------------------
  */
 
-#define MANY 10000
+/* Fewer on Windows: there it is TCP, and its ends are with the system for a while. */
+#define MANY (TEST_WINDOWS ? 1000 : 10000)
 #define ACTIVE 100
 #define ROUNDS 20
 
@@ -31,49 +33,65 @@ static struct many {
     char byte;
 } many[MANY];
 
-/* 37 has no divisor in common with 10,000: no two of a round are the same, and they lie apart. */
+/* 37 has no divisor in common with either number: no two of a round are the same, and they lie
+ * apart. */
 static int active_at(int round, int k) {
     return (7 * round + 37 * k) % MANY;
 }
 
+/* This program as a helper, which begins to run at once; what it is told stands in its environment,
+ * where its input comes from is told, too. */
+static pid_t helper_begin(const char *name, const ferry_addr *addr, ferry_fd input) {
+    char text[400], config[96];
+    snprintf(config, sizeof config, "%s", test_config());
+    assert_true(ferry_addr_format(addr, text, sizeof text) < sizeof text);
+    assert_int_equal(setenv("FERRY_TEST_PEER", text, 1), 0);
+    const char *const argv[] = {"contract",    "--helper",       name, "--config", config,
+                                "--directory", test_directory(), NULL};
+    return plain_child(argv, (const ferry_fd[]){input, FERRY_FD_NONE, FERRY_FD_NONE});
+}
+
 /* A process of its own, for its descriptors: connects them all in order, and sends on the active
  * ones of each round that it reads the number of. */
-static void many_peers(const ferry_addr *addr, ferry_fd commands) {
+static int helper_many_peers(void) {
     static ferry_fd fds[MANY];
+    ferry_addr addr;
     unsigned char round;
+    if (ferry_addr_parse(&addr, getenv("FERRY_TEST_PEER")) != 0) return 1;
     for (int i = 0; i < MANY; i++) {
-        fds[i] = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (fds[i] < 0) _exit(1);
-        plain_connect(fds[i], addr);
+        fds[i] = plain_socket(TEST_WINDOWS ? AF_INET : AF_UNIX, SOCK_STREAM);
+        plain_connect(fds[i], &addr);
     }
-    while (read(commands, &round, 1) == 1) {
-        for (int k = 0; k < ACTIVE; k++) {
-            if (send(fds[active_at(round, k)], &round, 1, MSG_NOSIGNAL) != 1) _exit(1);
-        }
+    for (;;) {
+        ssize_t n = read(0, &round, 1);
+        if (n < 0 && errno == EINTR) continue;
+        if (n != 1) return 0;
+        for (int k = 0; k < ACTIVE; k++) plain_send(fds[active_at(round, k)], &round, 1);
     }
-    _exit(0);
+}
+
+/* Where they connect to: a Unix socket, of which a system may have as many as it likes, or TCP. */
+static ferry_fd many_listener(ferry_addr *addr) {
+    char text[400];
+    if (TEST_WINDOWS) return tcp_listener(addr);
+    snprintf(text, sizeof text, "unix:%s", temp_path("many"));
+    assert_int_equal(ferry_addr_parse(addr, text), 0);
+    ferry_fd listener = plain_socket(AF_UNIX, SOCK_STREAM);
+    assert_int_equal(bind(listener, (const void *)addr->data.bytes, addr->len), 0);
+    assert_int_equal(listen(listener, 100), 0);
+    return listener;
 }
 
 static void trouble_many_of_which_few_are_active(void **state) {
     (void)state;
     ferry_addr addr;
-    char text[400];
     ferry_fd commands[2];
     int status = 1;
     if (set_fd_limit(MANY + 200) != 0) test_skip("10,200 descriptors are not allowed");
     memset(many, 0, sizeof many);
-    snprintf(text, sizeof text, "unix:%s", temp_path("many"));
-    assert_int_equal(ferry_addr_parse(&addr, text), 0);
-    ferry_fd listener = plain_socket(AF_UNIX, SOCK_STREAM);
-    assert_int_equal(bind(listener, (const void *)addr.data.bytes, addr.len), 0);
-    assert_int_equal(listen(listener, 100), 0);
-    assert_int_equal(pipe(commands), 0);
-    pid_t pid = test_fork();
-    if (pid == 0) {
-        close(commands[1]);
-        close(listener);
-        many_peers(&addr, commands[0]);
-    }
+    ferry_fd listener = many_listener(&addr);
+    plain_pipe(commands);
+    pid_t pid = helper_begin("many_peers", &addr, commands[0]);
     close_far(commands[0]);
     ferry_loop *loop = test_loop();
     for (int i = 0; i < MANY; i++) {
@@ -227,16 +245,6 @@ static ferry_fd accept_number(ferry_fd listener, char number) {
     }
 }
 
-static pid_t peer_start(const ferry_addr *addr) {
-    char text[64], config[96];
-    snprintf(config, sizeof config, "%s", test_config());
-    assert_true(ferry_addr_format(addr, text, sizeof text) < sizeof text);
-    assert_int_equal(setenv("FERRY_TEST_PEER", text, 1), 0);
-    const char *const argv[] = {"contract", "--helper",    "peer_in_transfer", "--config",
-                                config,     "--directory", test_directory(),   NULL};
-    return plain_child(argv, NULL);
-}
-
 /* Its sockets go with it: who waits for the rest is told, whatever had come counts. */
 static void trouble_peer_is_killed_in_transfer(void **state) {
     (void)state;
@@ -249,7 +257,7 @@ static void trouble_peer_is_killed_in_transfer(void **state) {
     assert_non_null(bytes);
     memset(bytes, 0, TRANSFERS * TRANSFER_BYTES);
     memset(p, 0, sizeof p);
-    pid_t pid = peer_start(&addr);
+    pid_t pid = helper_begin("peer_in_transfer", &addr, FERRY_FD_NONE);
     for (int i = 0; i <= TRANSFERS; i++) fds[i] = accept_number(listener, (char)('0' + i));
     for (size_t i = 0; i < TRANSFERS; i++) {
         char *at = bytes + i * TRANSFER_BYTES;
@@ -348,7 +356,10 @@ static void ops_idle_wakes_nobody(void **state) {
 }
 
 const struct contract_helper trouble_many_helpers[] = {
-    {"peer_in_transfer", helper_peer_in_transfer}, {NULL, NULL}};
+    {"many_peers", helper_many_peers},
+    {"peer_in_transfer", helper_peer_in_transfer},
+    {NULL, NULL},
+};
 
 const struct contract_test trouble_many_tests[] = {
     {"trouble_many_of_which_few_are_active", trouble_many_of_which_few_are_active, 60},
