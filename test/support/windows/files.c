@@ -138,8 +138,10 @@ posix_fd posix_dup2(posix_fd fd, posix_fd number) {
 static int pipe_open(posix_fd fds[2], DWORD reader) {
     static LONG count;
     wchar_t name[80];
-    swprintf(name, 80, L"\\\\.\\pipe\\ferry-test-%lu-%ld", (unsigned long)GetCurrentProcessId(),
-             InterlockedIncrement(&count));
+    /* Numbers of processes come again, while somebody who is left over may have such a pipe. */
+    swprintf(name, 80, L"\\\\.\\pipe\\ferry-test-%lu-%ld-%llx",
+             (unsigned long)GetCurrentProcessId(), InterlockedIncrement(&count),
+             (unsigned long long)GetTickCount64());
     HANDLE reads = CreateNamedPipeW(
         name, PIPE_ACCESS_INBOUND | reader | FILE_FLAG_FIRST_PIPE_INSTANCE,
         PIPE_TYPE_BYTE | PIPE_REJECT_REMOTE_CLIENTS, 1, 65536, 65536, 0, NULL);
