@@ -753,7 +753,7 @@ const struct contract_test ops_spawns_tests[] = {
     {"trouble_spawn_with_too_much", trouble_spawn_with_too_much, 0},
     {"trouble_spawn_arguments", trouble_spawn_arguments, 0},
     {"trouble_spawn_without_descriptors", trouble_spawn_without_descriptors, 0},
-    {"ops_spawn_many", ops_spawn_many, 0},
+    {"ops_spawn_many", ops_spawn_many, 120},
     {"ops_spawn_grandchild", ops_spawn_grandchild, 0},
     {"contract_05_cancelled_spawn_leaves_no_process", contract_05_cancelled_spawn_leaves_no_process,
      0},
