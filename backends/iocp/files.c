@@ -332,12 +332,23 @@ static bool may_go_on(const ferry_loop *loop, const ferry_op *op, uint32_t moved
     return PeekNamedPipe(ferry__win_handle(op->fd), NULL, 0, NULL, &there, NULL) && there > 0;
 }
 
+/* Did a read begin at the end of a file, or behind it? One with FERRY_OPEN_DIRECT is refused there,
+ * unless it is at the beginning of a sector, before Windows looks where the end is. */
+static bool is_past_end(const ferry_loop *loop, ferry_op *op) {
+    const OVERLAPPED *place = &iocp_request(op)->overlapped;
+    uint64_t at = (uint64_t)place->OffsetHigh << 32 | place->Offset;
+    LARGE_INTEGER size;
+    return reads(op) && kind_of(loop, op) == KIND_FILE &&
+           GetFileSizeEx(ferry__win_handle(op->fd), &size) && at >= (uint64_t)size.QuadPart;
+}
+
 /* One request has come. True: on with the next piece; else there is a record. */
 static bool advance(ferry_loop *loop, ferry_op *op, int error, uint32_t bytes) {
     struct progress *progress = progress_of(iocp_request(op));
     bool is_pipe = kind_of(loop, op) == KIND_PIPE;
     bool filled = bytes == next_piece(loop, op).len;
-    bool end = error == IOCP_END || (reads(op) && is_pipe && error == FERRY_EPIPE);
+    bool end = error == IOCP_END || (reads(op) && is_pipe && error == FERRY_EPIPE) ||
+               (error == FERRY_EINVAL && is_past_end(loop, op));
     bool cut = error == IOCP_CUT; /* the rest of the message comes with the next read */
     progress->moved += bytes;
     if (error == 0 && filled && may_go_on(loop, op, progress->moved)) return true;
