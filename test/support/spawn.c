@@ -14,17 +14,19 @@
 
 extern char **environ;
 
-/* A loop that this process opened may have set SIGPIPE to be ignored, which a program that is
- * executed would inherit. */
+/* A program that is executed inherits what is ignored: SIGPIPE by a loop that this process opened,
+ * SIGINT and SIGQUIT by a shell that has begun the tests in the background. */
 static void signals_as_fresh(posix_spawnattr_t *attributes) {
-    sigset_t none, piped;
+    sigset_t none, ignored;
     sigemptyset(&none);
-    sigemptyset(&piped);
-    sigaddset(&piped, SIGPIPE);
+    sigemptyset(&ignored);
+    sigaddset(&ignored, SIGPIPE);
+    sigaddset(&ignored, SIGINT);
+    sigaddset(&ignored, SIGQUIT);
     posix_spawnattr_init(attributes);
     posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(attributes, &none);
-    posix_spawnattr_setsigdefault(attributes, &piped);
+    posix_spawnattr_setsigdefault(attributes, &ignored);
 }
 
 /* Returns 0 or errno. */
