@@ -119,7 +119,11 @@ ferry_fd tcp_listener(ferry_addr *addr) {
 /* A connect that a signal interrupts goes on by itself. */
 void plain_connect(ferry_fd fd, const ferry_addr *addr) {
     const struct sockaddr *to = (const struct sockaddr *)(const void *)addr->data.bytes;
-    if (connect(fd, to, (socklen_t)addr->len) == 0) return;
+    int connected;
+    do { /* of a Unix socket that a signal has interrupted nothing is under way */
+        connected = connect(fd, to, (socklen_t)addr->len);
+    } while (connected != 0 && errno == EINTR && to->sa_family == AF_UNIX);
+    if (connected == 0) return;
     assert_int_equal(errno, EINTR);
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
     while (poll(&ready, 1, -1) < 0) assert_int_equal(errno, EINTR);
