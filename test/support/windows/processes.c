@@ -231,7 +231,8 @@ bool is_child_handle(HANDLE handle) {
 }
 
 void process_crash(void) {
-    volatile int *volatile nowhere = NULL;
+    /* Not NULL, at which a build with traps would end itself, and otherwise. */
+    volatile int *volatile nowhere = (volatile int *)(uintptr_t)64;
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
     *nowhere = 1;
 }
