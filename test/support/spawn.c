@@ -83,9 +83,9 @@ void no_child_left(void) {
     assert_int_equal(errno, ECHILD);
 }
 
-/* A sanitizer would make a report of it, and an exit. */
+/* A sanitizer would make a report of it, and an exit; of NULL even before it is touched. */
 void process_crash(void) {
-    volatile int *volatile nowhere = NULL;
+    volatile int *volatile nowhere = (volatile int *)(uintptr_t)64;
     (void)signal(SIGSEGV, SIG_DFL);
     *nowhere = 1;
 }
