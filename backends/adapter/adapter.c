@@ -330,10 +330,6 @@ static bool waits_for_readiness(const ferry_op *op) {
            op->code == FERRY_OP_ACCEPT || op->code == FERRY_OP_CONNECT;
 }
 
-static bool is_lent(const ferry_op *op) {
-    return ferry__op_row(op)->result == RESULT_LENT;
-}
-
 static void read_error(struct ferry__record *record) {
     int error = -record->result;
     if (record->flags & RECORD_BLOCKS) { /* and no worker to do it */
@@ -343,7 +339,8 @@ static void read_error(struct ferry__record *record) {
         /* Closed all the same (close(2)); else nothing has happened. */
         record->flags = record->op->code == FERRY_OP_CLOSE ? 0 : RECORD_INTERRUPTED;
         record->result = 0;
-    } else if (error == ECANCELED && ferry__op_stopped(record->op) == 0 && is_lent(record->op)) {
+    } else if (error == ECANCELED && ferry__op_stopped(record->op) == 0 &&
+               adapter_is_lent(record->op)) {
         record->result = 0;
         record->flags = RECORD_INTERRUPTED; /* its peer's credit was used up */
     } else if (error == EAGAIN && waits_for_readiness(record->op) && record->op->state != OP_OWN) {

@@ -177,6 +177,11 @@ static inline bool adapter_side_is_drained(const struct adapter_side *side) {
     return adapter_side_state(side) == adapter_side_state(&tried);
 }
 
+/* Does it receive into a buffer of a pool? */
+static inline bool adapter_is_lent(const ferry_op *op) {
+    return ferry__op_row(op)->result == RESULT_LENT;
+}
+
 static inline struct adapter_slot *adapter_slot(const struct adapter *adapter, ferry_fd fd) {
     return &adapter->slots[fd];
 }

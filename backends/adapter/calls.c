@@ -26,7 +26,7 @@ static bool is_vectored(const ferry_op *op) {
 }
 
 uint64_t ferry__adapter_wanted(const ferry_op *op) {
-    if (ferry__op_row(op)->result == RESULT_LENT) return ferry__op_pool(op)->size;
+    if (adapter_is_lent(op)) return ferry__op_pool(op)->size;
     return (is_vectored(op) ? op->more : op->len) - op->transferred;
 }
 

@@ -97,15 +97,11 @@ void ferry__adapter_end(struct adapter_side *side, int error, struct adapter_out
 
 /* ---- Transfers --------------------------------------------------------------------------- */
 
-static bool is_lent(const ferry_op *op) {
-    return ferry__op_row(op)->result == RESULT_LENT;
-}
-
 /* Is it over with this call, which has moved n bytes? */
 static bool is_over(const struct adapter *adapter, const struct adapter_side *side, int64_t n,
                     bool sends) {
     const ferry_op *op = side->op;
-    if (n == 0 || is_lent(op) || side->gathered > 0) return true;
+    if (n == 0 || adapter_is_lent(op) || side->gathered > 0) return true;
     if (op->code == FERRY_OP_RECVMSG || op->code == FERRY_OP_SENDMSG) return true;
     if (side->moved >= ferry__adapter_wanted(op) || side->moved >= RECORD_MAX) return true;
     if (ferry__slot_is_message(ferry__slot(adapter->loop, op->fd))) return true;
@@ -128,7 +124,7 @@ static enum went would_wait(struct adapter *adapter, struct adapter_side *side, 
                             struct adapter_out *out) {
     ferry_op *op = side->op;
     side_tried(side);
-    if (is_lent(op)) return finish(side, -EAGAIN, 0, out); /* a buffer is not for waiting */
+    if (adapter_is_lent(op)) return finish(side, -EAGAIN, 0, out); /* a buffer is not for waiting */
     return is_ready_for_others(adapter, op, sends) ? WENT_PAUSES : WENT_WAITS;
 }
 
