@@ -141,15 +141,21 @@ static void rest_trim(struct iocp_rest *rest, DWORD most) {
     rest->count = count;
 }
 
-void ferry__iocp_begin_recv(ferry_loop *loop, ferry_op *op) {
-    struct iocp_rest rest;
+/* What is next to be moved, of a stream so much at most. False: it has ended with an error. */
+static bool rest_begin(ferry_loop *loop, ferry_op *op, DWORD most, struct iocp_rest *rest) {
     int error = socket_bind(loop, op);
     if (error != 0) {
         ferry__iocp_fail(loop, op, error);
-        return;
+        return false;
     }
-    rest_of(loop, op, &rest);
-    if (!is_message(loop, op->fd)) rest_trim(&rest, IOCP_RECV_MAX);
+    rest_of(loop, op, rest);
+    if (!is_message(loop, op->fd)) rest_trim(rest, most);
+    return true;
+}
+
+void ferry__iocp_begin_recv(ferry_loop *loop, ferry_op *op) {
+    struct iocp_rest rest;
+    if (!rest_begin(loop, op, IOCP_RECV_MAX, &rest)) return;
     ferry__iocp_receive(loop, op->fd, iocp_prepare(iocp_request(op), came_in), rest.vecs,
                         rest.count);
 }
@@ -209,14 +215,7 @@ static void send_vecs(ferry_loop *loop, ferry_op *op, WSABUF *vecs, DWORD count)
 
 void ferry__iocp_begin_send(ferry_loop *loop, ferry_op *op) {
     struct iocp_rest rest;
-    int error = socket_bind(loop, op);
-    if (error != 0) {
-        ferry__iocp_fail(loop, op, error);
-        return;
-    }
-    rest_of(loop, op, &rest);
-    if (!is_message(loop, op->fd)) rest_trim(&rest, IOCP_SEND_MAX);
-    send_vecs(loop, op, rest.vecs, rest.count);
+    if (rest_begin(loop, op, IOCP_SEND_MAX, &rest)) send_vecs(loop, op, rest.vecs, rest.count);
 }
 
 void ferry__iocp_send_gathered(ferry_loop *loop, ferry_op *first, unsigned count) {
