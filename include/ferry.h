@@ -1072,7 +1072,7 @@ FERRY_API void ferry_recv_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferr
  * buffers of more than FERRY_MSG_ROOM bytes, which hold addr and control (240 bytes at most) as
  * well, else FERRY_EINVAL; what of a message does not fit behind them is lost, as ferry_msg.flags
  * tells. Meant for datagrams. With FERRY_MULTI on datagrams an empty one comes with a buffer, too:
- * its sender is in there. In a pool that also serves other receives it takes only from the half
+ * its sender is in there. In a pool that also serves other receives it may take only from the half
  * that is not offered to the system. Received descriptors are yours; see ferry_control_next(). */
 #define FERRY_MSG_ROOM 384u
 FERRY_API void ferry_recvmsg_pool(ferry_loop *loop, ferry_op *op, ferry_fd fd, ferry_pool *pool,
